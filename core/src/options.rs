@@ -1,0 +1,122 @@
+//! What a node and a group are opened with.
+
+use std::path::PathBuf;
+
+use crate::ids::{GroupId, NodeId};
+
+/// How a node is opened. `Default` leaves `cluster`, `node_id` and `directory` to be filled in.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The cluster's name, 1 to 128 bytes; nodes of different clusters refuse each other.
+    pub cluster: String,
+    /// This node's id, not 0.
+    pub node_id: NodeId,
+    /// The data directory; created if missing. Each node has its own.
+    pub directory: PathBuf,
+    /// Where snapshots are kept, if not below `directory` (on another disk, say).
+    pub snapshot_directory: Option<PathBuf>,
+    /// Address to listen on, `host:port` or `[ipv6]:port`; port 0 takes a free one.
+    pub listen_address: String,
+    /// The address that peers connect to; empty means the listening one.
+    pub advertised_address: String,
+    /// Allows listening beyond loopback without transport security.
+    pub insecure_transport: bool,
+    /// The length of a tick in milliseconds.
+    pub tick_ms: u64,
+    /// Ticks without a heartbeat before a follower campaigns; the actual time is drawn from this up to twice this.
+    pub election_ticks: u64,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: u64,
+    /// Threads that run state machines which are not quick.
+    pub apply_threads: usize,
+    /// The size of a journal segment in bytes.
+    pub segment_bytes: u64,
+    /// Journal segments in use before the oldest is checkpointed.
+    pub segments_max: usize,
+    /// Bytes that must stay free on the disk.
+    pub free_bytes_min: u64,
+}
+
+impl Default for NodeOptions {
+    fn default() -> NodeOptions {
+        NodeOptions {
+            cluster: String::new(),
+            node_id: 0,
+            directory: PathBuf::new(),
+            snapshot_directory: None,
+            listen_address: "127.0.0.1:0".to_string(),
+            advertised_address: String::new(),
+            insecure_transport: false,
+            tick_ms: 100,
+            election_ticks: 10,
+            heartbeat_ticks: 1,
+            apply_threads: 2,
+            segment_bytes: 64 << 20,
+            segments_max: 4,
+            free_bytes_min: 64 << 20,
+        }
+    }
+}
+
+/// One of the initial members of a group: identical on all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    pub node_id: NodeId,
+    pub address: String,
+}
+
+/// How a group is started on this node.
+#[derive(Clone, Debug)]
+pub struct GroupOptions {
+    /// The group's id, not 0.
+    pub group_id: GroupId,
+    /// The members that form the group, identical on all of them, in any order. Empty: wait to be added (or, if the
+    /// data directory holds the group, go on).
+    pub initial_members: Vec<InitialMember>,
+    /// The largest proposal in bytes.
+    pub proposal_bytes_max: u64,
+    /// Bytes of proposals of this node that may be pending.
+    pub pending_bytes_max: u64,
+    /// Proposals and reads of this node that may be pending.
+    pub pending_count_max: u64,
+    /// Bytes committed but not applied above which proposals are answered busy.
+    pub unapplied_bytes_max: u64,
+    /// Bytes of entries in flight to one peer.
+    pub inflight_bytes_max: u64,
+    /// Bytes of entries kept in memory.
+    pub entry_cache_bytes: u64,
+    /// Entries between automatic snapshots; 0 for none by count.
+    pub snapshot_entries: u64,
+    /// Bytes of log between automatic snapshots; 0 for none by size.
+    pub snapshot_log_bytes: u64,
+    /// Entries kept behind a snapshot for followers that lag a little.
+    pub retained_entries: u64,
+    /// Milliseconds after which a pending proposal or read completes with `Timeout`.
+    pub proposal_timeout_ms: u64,
+    pub snapshot_transfer_timeout_ms: u64,
+    pub snapshot_restore_timeout_ms: u64,
+    /// Higher campaigns first; see raft-rs `priority`.
+    pub priority: i64,
+}
+
+impl Default for GroupOptions {
+    fn default() -> GroupOptions {
+        GroupOptions {
+            group_id: 0,
+            initial_members: Vec::new(),
+            proposal_bytes_max: 8 << 20,
+            pending_bytes_max: 256 << 20,
+            pending_count_max: 1 << 20,
+            unapplied_bytes_max: 256 << 20,
+            inflight_bytes_max: 16 << 20,
+            entry_cache_bytes: 32 << 20,
+            snapshot_entries: 100_000,
+            snapshot_log_bytes: 256 << 20,
+            retained_entries: 10_000,
+            proposal_timeout_ms: 10_000,
+            snapshot_transfer_timeout_ms: 600_000,
+            snapshot_restore_timeout_ms: 600_000,
+            priority: 0,
+        }
+    }
+}

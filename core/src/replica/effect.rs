@@ -1,0 +1,109 @@
+//! What comes out of a replica: orders to the world, in the order in which the fields stand.
+
+use bytes::Bytes;
+
+use super::message::{Envelope, PeerIdentity};
+use crate::error::Result;
+use crate::ids::{Index, NodeId, RaftId, Term, Uuid};
+use crate::log::Record;
+
+/// All that a replica wants done after a batch of events. The caller drains it and keeps it for the next batch.
+pub struct Effects<C> {
+    /// Records for the journal, in order. If there are any, `number` is set, and the caller owes one
+    /// [`super::Event::Persisted`] with it (or a later one) once they are durable.
+    pub records: Vec<Record>,
+    pub number: u64,
+    /// Whether the records must be synced now, or may wait for the next that must.
+    pub must_sync: bool,
+    /// May be sent at once: what must wait for the disk was held back by the replica.
+    pub messages: Vec<(NodeId, Envelope)>,
+    /// For the state machine, strictly in order; each is answered by one event.
+    pub work: Vec<MachineWork>,
+    /// Calls that are done. Each call appears here exactly once in its life.
+    pub completions: Vec<(C, Result<Completion>)>,
+    /// Entries to be read from the disk: `(low, high, max_bytes)`, answered by `EntriesRead`.
+    pub reads: Vec<(Index, Index, u64)>,
+    /// Snapshots to be sent to a peer, answered by `SnapshotSent`.
+    pub send_snapshots: Vec<SendSnapshot>,
+    /// The peers' addresses changed: the complete list of the other members.
+    pub peers: Option<Vec<(PeerIdentity, String)>>,
+    /// What a listener may want to know.
+    pub notices: Vec<Notice>,
+}
+
+/// What a call completes with when it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// The entry's index; for a read, the index up to which the state machine has applied at least.
+    pub index: Index,
+    /// The entry's term; 0 for a read.
+    pub term: Term,
+    /// What the state machine wrote for the entry.
+    pub result: Bytes,
+}
+
+/// An entry as the state machine sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedEntry {
+    pub index: Index,
+    pub term: Term,
+    pub data: Bytes,
+}
+
+#[derive(Debug)]
+pub enum MachineWork {
+    /// Apply these; never empty.
+    Apply { entries: Vec<AppliedEntry> },
+    /// Save the state as it is after all work before this.
+    TakeSnapshot { snapshot: Uuid, index: Index, term: Term, membership: Bytes },
+    /// Replace the state by this snapshot of the store.
+    Restore { snapshot: Uuid, index: Index, term: Term },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendSnapshot {
+    pub to: RaftId,
+    pub peer: PeerIdentity,
+    pub snapshot: Uuid,
+    pub term: Term,
+}
+
+/// Something a listener may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Role {
+        role: Role,
+        term: Term,
+    },
+    Leader {
+        leader: Option<NodeId>,
+        term: Term,
+    },
+    Membership {
+        index: Index,
+    },
+    SnapshotTaken {
+        index: Index,
+        bytes: u64,
+    },
+    SnapshotInstalled {
+        index: Index,
+    },
+    /// The group is out of service on this node; the error is in the status.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(i32)]
+pub enum Role {
+    /// An initial member that has not met all others, or an empty replica that waits to be added.
+    #[default]
+    Forming = 0,
+    Follower = 1,
+    PreCandidate = 2,
+    Candidate = 3,
+    Leader = 4,
+    Learner = 5,
+    /// Stopped by a failure, or removed from the group.
+    Stopped = 6,
+}

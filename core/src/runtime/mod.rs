@@ -1,0 +1,1 @@
+//! Threads: the worker event loop, apply and completion threads.

@@ -1,0 +1,1 @@
+//! Snapshots: manifest, store, transfer.

@@ -1,0 +1,1 @@
+//! The bytes between nodes: frames, handshake, messages. See `docs/format.md`.

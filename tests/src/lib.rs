@@ -1,0 +1,1 @@
+//! Tests of libraft that run whole processes.
