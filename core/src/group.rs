@@ -145,8 +145,15 @@ impl Group {
         unimplemented!()
     }
 
-    /// Stops the group on this node (its data stays) and waits until the state machine is dropped.
+    /// Stops the group on this node (its data stays) and waits until the state machine is dropped. Idempotent. On one of
+    /// the library's own threads it begins to stop and returns `WouldDeadlock`.
     pub fn stop(&self) -> Result<()> {
+        unimplemented!()
+    }
+
+    /// Begins to stop; `done` is called (on a thread of the library, or on this one if the group is stopped already) when
+    /// the state machine is dropped. Never blocks.
+    pub fn stop_async(&self, done: Box<dyn FnOnce(Result<()>) + Send>) {
         unimplemented!()
     }
 }

@@ -99,8 +99,9 @@ pub struct Apply {
 /// What a concurrent or on-disk machine returns from `prepare_snapshot`: a view of the state that stays as it is while
 /// entries go on being applied.
 pub trait PreparedSnapshot: Send {
-    /// Writes the view to `writer`. Called on a snapshot thread, beside `apply`, at most once.
-    fn save(self: Box<Self>, writer: &mut dyn Write) -> MachineResult<()>;
+    /// Writes the view to `writer`. Called on a snapshot thread, beside `apply`, at most once. The machine may hand the
+    /// writer to another thread for as long as this call lasts.
+    fn save(self: Box<Self>, writer: &mut (dyn Write + Send)) -> MachineResult<()>;
 }
 
 /// The state machine of one group on one node.
