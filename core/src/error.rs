@@ -4,6 +4,7 @@
 //! written out, grouped by hundreds, and never change their meaning.
 
 use std::fmt;
+use std::io;
 
 use crate::ids::NodeId;
 
@@ -165,6 +166,21 @@ impl Error {
         Error { code, outcome: Outcome::Unknown, message: message.into(), leader: None }
     }
 
+    /// An error of the operating system: that `action` (as in "cannot `action`") failed on `place`, a path that a person
+    /// can find. The code tells a full disk and missing permissions from the rest.
+    pub fn from_io(action: &str, place: impl fmt::Display, error: &io::Error) -> Error {
+        let (code, advice) = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (Code::NoSpace, "; free space on that disk")
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (Code::PermissionDenied, "; this process needs to read and write there")
+            }
+            _ => (Code::Io, ""),
+        };
+        Error::rejected(code, format!("cannot {action} {place}: {error}{advice}"))
+    }
+
     pub fn with_leader(mut self, leader: Option<Leader>) -> Error {
         self.leader = leader;
         self
@@ -283,6 +299,22 @@ mod tests {
             assert_eq!(Code::from_number(code.number()), Some(*code));
         }
         assert_eq!(Code::from_number(0), None);
+    }
+
+    #[test]
+    fn an_error_of_the_system_tells_a_full_disk_and_missing_permissions_apart() {
+        for (number, code) in [
+            (libc::ENOSPC, Code::NoSpace),
+            (libc::EDQUOT, Code::NoSpace),
+            (libc::EACCES, Code::PermissionDenied),
+            (libc::EROFS, Code::PermissionDenied),
+            (libc::EIO, Code::Io),
+        ] {
+            let error =
+                Error::from_io("write", "/data/identity", &io::Error::from_raw_os_error(number));
+            assert_eq!(error.code, code);
+            assert!(error.message.contains("cannot write /data/identity"), "{}", error.message);
+        }
     }
 
     #[test]
