@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft::eraftpb::Message;
 
 use crate::error::Code;
-use crate::ids::{GroupId, Index, NodeId, RaftId, Uuid};
+use crate::ids::{GroupId, Index, NodeId, RaftId, Term, Uuid};
 
 /// Who is at the other end of a connection, as its handshake proved it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,9 @@ pub struct Envelope {
     pub formation: Uuid,
     pub from: RaftId,
     pub to: RaftId,
+    /// The incarnation that `to` has in the sender's membership. A replica refuses what is meant for another life of its
+    /// node, and one that waits to be added learns from it that `to` is itself. Nil while the group forms.
+    pub to_incarnation: Uuid,
     pub body: PeerMessage,
 }
 
@@ -29,8 +32,10 @@ pub struct Envelope {
 pub enum PeerMessage {
     /// A message of raft-rs; never one of its local types, never `MsgPropose`, `MsgReadIndex` or `MsgSnapshot`.
     Raft(Message),
-    /// A follower hands proposals to the leader. Each is an entry's data, id included (see `entry.rs`).
+    /// A follower hands proposals to the leader of `term`. Each is an entry's data, id included (see `entry.rs`). They
+    /// are appended in that term or never: so an entry of a later term settles that they were not.
     Propose {
+        term: Term,
         proposals: Vec<Bytes>,
     },
     /// The leader refused proposals of the follower: they were not and will not be appended.
@@ -60,5 +65,11 @@ pub enum PeerMessage {
         incarnation: Uuid,
         stored: Vec<(RaftId, Uuid)>,
         answer_wanted: bool,
+    },
+    /// The receiver can never be served as what it says it is: it was removed (`Removed`), or it is not the member that
+    /// this group was formed with (`InitialMembersConflict`). The message is for people, at most 512 bytes.
+    Refused {
+        code: Code,
+        message: String,
     },
 }
