@@ -1,0 +1,104 @@
+# libraft: build, try, test, install. `make help` lists the targets.
+
+# Where `make install` puts things; DESTDIR is prepended for packagers.
+PREFIX     ?= /usr/local
+INCLUDEDIR ?= $(PREFIX)/include
+LIBDIR     ?= $(PREFIX)/lib
+DOCDIR     ?= $(PREFIX)/share/doc/libraft
+DESTDIR    ?=
+
+# The cargo profile of demo, bench and install. The tests use dev, which is quicker to build.
+PROFILE ?= release
+CARGO   ?= cargo
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+
+export CARGO_TARGET_DIR := $(CURDIR)/target
+PROFILE_DIR := $(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))
+BUILD       := target/$(PROFILE_DIR)
+VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
+# What libraft.a needs of the system.
+SYSTEM_LIBS := -pthread -ldl -lm
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build lib kv demo test test-rust test-c test-install test-demo lint bench soak \
+        header abi-accept third-party install clean
+
+help: ## list the targets
+	@echo "libraft $(VERSION)"
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR= PROFILE=$(PROFILE) CC=$(CC) ROUNDS=20"
+
+demo: kv ## four processes, a killed leader, a newcomer: see it work (needs cargo, gcc, make)
+	@$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-tests --bin demo
+	@$(BUILD)/demo --kv $(BUILD)/kv --source . --work target/demo
+
+test: setup test-rust test-c test-install test-demo ## all tests, tools included
+
+lint: setup ## formatting, clippy, the C boundary, names, licences
+	@.ci/lint
+
+setup: ## install what lint and test call
+	@.ci/setup test
+
+build:
+	@.ci/setup build
+
+lib: build ## libraft.so and libraft.a
+	@echo "building libraft ($(PROFILE) profile)"
+	@$(CARGO) build --locked --profile $(PROFILE) -p libraft-ffi
+
+kv: lib
+	@$(CC) $(CFLAGS) $(WARNINGS) -Iinclude examples/c/kv.c -o $(BUILD)/kv $(BUILD)/libraft.a $(SYSTEM_LIBS)
+
+test-rust: setup
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-c: setup
+	tests/c/run
+
+test-install: setup
+	tests/install/run
+
+test-demo: setup
+	@$(MAKE) --no-print-directory demo PROFILE=dev
+
+bench: build ## throughput, latency and CPU of three replicas beside the machine's own floor
+	@$(CARGO) run --locked --quiet --profile $(PROFILE) -p raftctl -- bench
+
+# How often `make soak` kills.
+ROUNDS ?= 200
+soak: build ## the crash test for ROUNDS=200 rounds
+	LIBRAFT_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --release -p libraft-tests --test crash -- --nocapture
+
+header: setup ## write include/libraft.h anew from ffi/src
+	ffi/generate-header
+
+abi-accept: setup ## accept the ABI of today as the one to keep
+	ffi/check-abi --accept
+
+third-party: ## write THIRD-PARTY-LICENSES anew
+	.ci/third-party-licenses
+
+# Without cargo (as in `sudo make install`, where root often has none) the library that is already built is installed.
+install: ## install library, headers, pkg-config and CMake files (PREFIX, DESTDIR)
+	@if command -v $(CARGO) >/dev/null || ! [ -f $(BUILD)/libraft.so ]; then $(MAKE) --no-print-directory lib; fi
+	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(LIBDIR)/cmake/libraft" \
+	    "$(DESTDIR)$(DOCDIR)"
+	install -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
+	install -m 755 $(BUILD)/libraft.so "$(DESTDIR)$(LIBDIR)/libraft.so.1"
+	ln -sf libraft.so.1 "$(DESTDIR)$(LIBDIR)/libraft.so"
+	install -m 644 $(BUILD)/libraft.a "$(DESTDIR)$(LIBDIR)"
+	sed $(FILL_IN) ffi/package/libraft.pc.in >"$(DESTDIR)$(LIBDIR)/pkgconfig/libraft.pc"
+	sed $(FILL_IN) ffi/package/libraftConfig.cmake.in \
+	    >"$(DESTDIR)$(LIBDIR)/cmake/libraft/libraftConfig.cmake"
+	sed $(FILL_IN) ffi/package/libraftConfigVersion.cmake.in \
+	    >"$(DESTDIR)$(LIBDIR)/cmake/libraft/libraftConfigVersion.cmake"
+	install -m 644 LICENSE THIRD-PARTY-LICENSES README.md CHANGELOG.md "$(DESTDIR)$(DOCDIR)"
+
+FILL_IN = -e 's|@PREFIX@|$(PREFIX)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@LIBDIR@|$(LIBDIR)|' \
+          -e 's|@VERSION@|$(VERSION)|' -e 's|@SYSTEM_LIBS@|$(SYSTEM_LIBS)|'
+
+clean: ## remove everything that was built
+	rm -rf target
