@@ -2,6 +2,7 @@
 //!
 //! Open a [`Node`], start a [`Group`] on it with a [`StateMachine`], propose. See `docs/architecture.md` for the picture.
 
+pub mod directory;
 pub mod disk;
 pub mod error;
 pub mod group;

@@ -1,0 +1,125 @@
+//! A node's data directory: whose it is, that nobody else has it open, and where the parts keep their files.
+//!
+//! ```text
+//! <directory>/           identity  lock  tmp/  log/  snapshots/
+//! <snapshot directory>/  identity  lock  tmp/  <group id>/...
+//! ```
+//!
+//! The snapshot directory is `<directory>/snapshots` unless it was put on another disk. It carries the same identity
+//! and a lock of its own, so that two nodes never share one, and a disk that is not mounted is noticed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::disk::FileSystem;
+use crate::error::{Code, Error, Result};
+use crate::ids::{NodeId, Uuid};
+
+mod identity;
+mod layout;
+mod lock;
+
+pub use identity::{Identity, CLUSTER_BYTES_MAX, FORMAT_VERSION};
+pub use layout::{claim, Claim};
+
+use lock::DirectoryLock;
+
+/// An open data directory. No other node, of this process or another, can open it until it is released or dropped; the
+/// system releases it when the process dies, however it dies.
+pub struct Directory {
+    identity: Identity,
+    path: PathBuf,
+    snapshot_path: PathBuf,
+    lock: DirectoryLock,
+    snapshot_lock: DirectoryLock,
+}
+
+impl Directory {
+    /// Opens the data directory at `path`, or makes one there if the folder is missing or empty. Everything that is
+    /// made, and the incremented boot counter, is durable when this returns.
+    ///
+    /// `new_incarnation` becomes the incarnation of a directory that is made; an existing one keeps its own.
+    ///
+    /// **Errors**: `DirectoryInUse`; `WrongIdentity` if it belongs to another cluster or node, or the snapshot directory
+    /// to another data directory; `InvalidArgument` for a folder that holds something else; `NewerFormat`; `Corrupted`;
+    /// `PermissionDenied`; `NoSpace`; `Io`.
+    pub fn open(
+        path: &Path,
+        snapshot_directory: Option<&Path>,
+        cluster: &str,
+        node_id: NodeId,
+        new_incarnation: Uuid,
+    ) -> Result<Directory> {
+        let claim_by = Claim { cluster, node_id, new_incarnation };
+        claim_by.check()?;
+        let path = absolute(path)?;
+        create_folder(&path)?;
+        let lock = DirectoryLock::acquire(&path)?;
+        let snapshot_path = match snapshot_directory {
+            Some(snapshot_directory) => absolute(snapshot_directory)?,
+            None => path.join("snapshots"),
+        };
+        create_folder(&snapshot_path)?;
+        let snapshot_lock = DirectoryLock::acquire(&snapshot_path)?;
+
+        let identity = claim(
+            &FileSystem::new(path.clone()),
+            &FileSystem::new(snapshot_path.clone()),
+            &claim_by,
+        )?;
+        Ok(Directory { identity, path, snapshot_path, lock, snapshot_lock })
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where the log keeps its files; exists.
+    pub fn log_directory(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Where the snapshot store keeps its files; exists.
+    pub fn snapshot_directory(&self) -> PathBuf {
+        self.snapshot_path.clone()
+    }
+
+    /// For files that need not outlive the node being open; exists, and was emptied.
+    pub fn temporary_directory(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// Lets others open the directory, as dropping does, but says when that failed. Call it when nothing writes below
+    /// the directory any more.
+    pub fn release(self) -> Result<()> {
+        let Directory { lock, snapshot_lock, .. } = self;
+        snapshot_lock.release()?;
+        lock.release()
+    }
+}
+
+/// The path made independent of the process's current directory, which the host may change.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::rejected(
+            Code::InvalidArgument,
+            format!("'{}' cannot be the path of a data directory: {error}", path.display()),
+        )
+    })
+}
+
+/// Creates a folder and those above it, and makes their names durable.
+fn create_folder(path: &Path) -> Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(path).map_err(|error| Error::from_io("create", path.display(), &error))?;
+    for folder in missing.iter().rev() {
+        let parent = folder.parent().unwrap_or(Path::new("/"));
+        fs::File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(|error| Error::from_io("sync", parent.display(), &error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
