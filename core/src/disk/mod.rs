@@ -11,6 +11,7 @@ pub mod file_system;
 pub mod memory;
 
 pub use file_system::FileSystem;
+pub use memory::MemoryDisk;
 
 /// How [`Disk::open`] opens a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
