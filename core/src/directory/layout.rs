@@ -190,3 +190,67 @@ fn create_folders(disk: &dyn Disk, folders: &[&str]) -> Result<()> {
     let root = Path::new("");
     disk.sync_dir(root).map_err(|error| Error::from_io("sync", disk.display(root), &error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::memory::MemoryDisk;
+
+    fn claim_as(data: &MemoryDisk, snapshots: &MemoryDisk, incarnation: u8) -> Result<Identity> {
+        let new_incarnation = Uuid([incarnation; 16]);
+        claim(data, snapshots, &Claim { cluster: "orders", node_id: 7, new_incarnation })
+    }
+
+    #[test]
+    fn a_power_cut_at_any_step_of_the_making_leaves_a_directory_that_opens() {
+        for seed in 0..16 {
+            for step in 0.. {
+                let (data, snapshots) = (MemoryDisk::new(), MemoryDisk::new());
+                // The steps of both disks are gone through, one disk after the other.
+                let disk = if step % 2 == 0 { &data } else { &snapshots };
+                disk.stop_after(step / 2);
+                let made = claim_as(&data, &snapshots, 1);
+                let (data, snapshots) = (data.crash(seed), snapshots.crash(seed + 1));
+                let opened = claim_as(&data, &snapshots, 2)
+                    .unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+                if let Ok(made) = &made {
+                    assert_eq!(opened.incarnation, made.incarnation, "seed {seed}, step {step}");
+                    assert_eq!(opened.boot_counter, 2, "seed {seed}, step {step}");
+                    if step > 40 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut() {
+        for seed in 0..16 {
+            for step in 0.. {
+                let (data, snapshots) = (MemoryDisk::new(), MemoryDisk::new());
+                claim_as(&data, &snapshots, 1).unwrap();
+                data.stop_after(step);
+                let second = claim_as(&data, &snapshots, 2);
+                let third = claim_as(&data.crash(seed), &snapshots.crash(seed), 3).unwrap();
+                assert_eq!(third.incarnation, Uuid([1; 16]));
+                match second {
+                    Ok(second) => {
+                        assert_eq!((second.boot_counter, third.boot_counter), (2, 3));
+                        break;
+                    }
+                    Err(_) => assert!((2..=3).contains(&third.boot_counter)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_says_so_and_the_directory_opens_when_there_is_space() {
+        let (data, snapshots) = (MemoryDisk::new(), MemoryDisk::new());
+        data.set_capacity(Some(10));
+        assert_eq!(claim_as(&data, &snapshots, 1).unwrap_err().code, Code::NoSpace);
+        data.set_capacity(None);
+        assert_eq!(claim_as(&data, &snapshots, 2).unwrap().boot_counter, 1);
+    }
+}

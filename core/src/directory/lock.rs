@@ -17,7 +17,7 @@ pub(super) struct DirectoryLock {
     file: fs::File,
     path: PathBuf,
     /// The process that took the lock.
-    pub(super) process_id: u32,
+    process_id: u32,
 }
 
 impl DirectoryLock {
