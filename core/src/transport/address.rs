@@ -1,0 +1,158 @@
+//! Addresses: `host:port` and `[ipv6]:port`, and how names become numbers without blocking the event loop.
+//!
+//! The system's resolver blocks, for seconds if a name server is silent. So numbers are parsed at once, and a name is
+//! resolved on a thread of its own, of which there are at most [`RESOLVERS_MAX`] at a time. Such a thread cannot be
+//! stopped: when the transport is dropped it ends by itself once the resolver returns, and its result goes nowhere.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
+
+use crate::error::{Code, Error, Result};
+
+/// Names resolved at the same time; further ones wait for their turn.
+pub const RESOLVERS_MAX: usize = 4;
+
+/// What a resolver thread found: the address as it was given, and what it stands for.
+pub type Resolved = (String, Result<Vec<SocketAddr>>);
+
+/// Parses an address that is a number, or says that it is a name (`None`).
+///
+/// **Errors**: `AddressInvalid` if it can be neither.
+pub fn parse(address: &str) -> Result<Option<SocketAddr>> {
+    if let Ok(number) = address.parse() {
+        return Ok(Some(number));
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return Err(invalid(address, "it has no port"));
+    };
+    if port.parse::<u16>().is_err() {
+        return Err(invalid(address, "its port is not a number from 0 to 65535"));
+    }
+    if host.is_empty() {
+        return Err(invalid(address, "it has no host"));
+    }
+    if host.contains(':') || host.starts_with('[') {
+        return Err(invalid(address, "an IPv6 address is written [address]:port"));
+    }
+    Ok(None)
+}
+
+/// Resolves an address, blocking. The result is not empty.
+///
+/// **Errors**: `AddressInvalid`.
+pub fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
+    if let Some(number) = parse(address)? {
+        return Ok(vec![number]);
+    }
+    match address.to_socket_addrs() {
+        Ok(found) => {
+            let found: Vec<SocketAddr> = found.collect();
+            if found.is_empty() {
+                return Err(invalid(address, "its name stands for no address"));
+            }
+            Ok(found)
+        }
+        Err(error) => Err(invalid(address, &error.to_string())),
+    }
+}
+
+fn invalid(address: &str, why: &str) -> Error {
+    let message =
+        format!("the address {address:?} cannot be used: {why}; expected host:port or [ipv6]:port");
+    Error::rejected(Code::AddressInvalid, message)
+}
+
+/// Resolves names on short-lived threads.
+pub struct Resolver {
+    sender: Sender<Resolved>,
+    receiver: Receiver<Resolved>,
+    running: usize,
+}
+
+impl Resolver {
+    pub fn new() -> Resolver {
+        let (sender, receiver) = channel();
+        Resolver { sender, receiver, running: 0 }
+    }
+
+    /// Whether results are to be expected from [`Resolver::next`].
+    pub fn is_busy(&self) -> bool {
+        self.running > 0
+    }
+
+    /// Begins to resolve a name; `false` if too many are under way.
+    pub fn start(&mut self, address: &str) -> bool {
+        if self.running >= RESOLVERS_MAX {
+            return false;
+        }
+        let sender = self.sender.clone();
+        let address = address.to_string();
+        let builder = thread::Builder::new().name("libraft-resolve".to_string());
+        let spawned = builder.spawn(move || {
+            block_signals();
+            let result = resolve(&address);
+            // Nobody may be there any more to hear it.
+            let _ = sender.send((address, result));
+        });
+        self.running += usize::from(spawned.is_ok());
+        spawned.is_ok()
+    }
+
+    /// A result that is there, without waiting.
+    pub fn next(&mut self) -> Option<Resolved> {
+        let resolved = self.receiver.try_recv().ok()?;
+        self.running -= 1;
+        Some(resolved)
+    }
+}
+
+/// The host's signals are delivered to the host's threads.
+fn block_signals() {
+    // SAFETY: `set` is filled by sigfillset before it is read, and both calls touch nothing but it and this thread's mask.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_parsed_and_names_are_told_apart() {
+        assert_eq!(parse("127.0.0.1:80").unwrap(), Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!(parse("[::1]:80").unwrap(), Some("[::1]:80".parse().unwrap()));
+        assert_eq!(parse("localhost:80").unwrap(), None);
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_one_is_refused_with_the_reason() {
+        for (bad, reason) in [
+            ("localhost", "no port"),
+            ("localhost:", "port is not a number"),
+            ("localhost:65536", "port is not a number"),
+            (":80", "no host"),
+            ("::1:80x", "port is not a number"),
+            ("::1", "[address]:port"),
+            ("[::1:80", "[address]:port"),
+            ("", "no port"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.code, Code::AddressInvalid);
+            assert!(error.message.contains(reason), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_resolved_on_a_thread() {
+        let mut resolver = Resolver::new();
+        assert!(resolver.start("localhost:4242"));
+        assert!(resolver.is_busy());
+        let (address, result) = resolver.receiver.recv().unwrap();
+        assert_eq!(address, "localhost:4242");
+        assert!(result.unwrap().iter().all(|a| a.ip().is_loopback() && a.port() == 4242));
+    }
+}

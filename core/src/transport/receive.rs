@@ -1,0 +1,276 @@
+//! Reading: rounds, frames, and the two sides of the handshake.
+
+use std::os::fd::OwnedFd;
+
+use super::connection::{Connection, Phase, Read};
+use super::peer::Peer;
+use super::{Inbound, Intent, Transport};
+use crate::ids::NodeId;
+use crate::replica::PeerIdentity;
+use crate::wire::handshake::{self, Hello, Refuse};
+use crate::wire::{message, Frame, FrameKind, WireError};
+
+/// Bytes read from one connection before the others get their turn.
+const READ_ROUND_BYTES: usize = 256 << 10;
+/// Nodes that are answered although nobody asked for them.
+const GUESTS_MAX: usize = 256;
+
+/// What becomes of a connection after a frame.
+enum Next {
+    GoOn,
+    Close(&'static str),
+    /// It becomes a snapshot connection.
+    HandOver(PeerIdentity),
+}
+
+impl Transport {
+    /// Reads a connection until it has nothing more, or its round is over.
+    pub(super) fn read_round(&mut self, slot: usize, inbound: &mut Vec<Inbound>) {
+        // Taken out meanwhile, so that a frame may change everything else.
+        let Some(mut connection) = self.slots[slot].take() else { return };
+        if matches!(connection.phase, Phase::Connecting { .. }) {
+            self.slots[slot] = Some(connection);
+            return;
+        }
+        let listed = std::mem::take(&mut connection.unread);
+        let next = self.read_frames(slot, &mut connection, inbound);
+        let unread = connection.unread;
+        self.slots[slot] = Some(connection);
+        match next {
+            Next::GoOn if unread && !listed => self.unread.push(slot),
+            Next::GoOn => {}
+            Next::Close(why) => self.close(slot, why, inbound),
+            Next::HandOver(peer) => self.hand_over(slot, peer, inbound),
+        }
+    }
+
+    fn read_frames(
+        &mut self,
+        slot: usize,
+        connection: &mut Connection,
+        inbound: &mut Vec<Inbound>,
+    ) -> Next {
+        let mut round = 0;
+        loop {
+            let more = match connection.read() {
+                Ok(Read::Some { bytes, more }) => {
+                    self.status.bytes_in += bytes as u64;
+                    round += bytes;
+                    more
+                }
+                Ok(Read::Blocked) => return Next::GoOn,
+                Ok(Read::End) => return Next::Close("the other end closed"),
+                Err(_) => return Next::Close("reading failed"),
+            };
+            loop {
+                let next = match connection.reader.next_frame() {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => self.frame(slot, connection, &frame, inbound),
+                    Err(error) => Err(error),
+                };
+                match next {
+                    Ok(Next::GoOn) => {}
+                    Ok(other) => return other,
+                    Err(error) => return self.bad_frame(connection, &error),
+                }
+            }
+            if !more {
+                return Next::GoOn;
+            }
+            if round >= READ_ROUND_BYTES {
+                connection.unread = true;
+                return Next::GoOn;
+            }
+        }
+    }
+
+    fn bad_frame(&mut self, connection: &Connection, error: &WireError) -> Next {
+        self.status.refused_frames += 1;
+        if self.log_limit.allows(self.now_ms) {
+            let (remote, phase) = (connection.remote, connection.phase);
+            tracing::warn!(%remote, ?phase, %error, "refused a frame and dropped its connection");
+        }
+        Next::Close("a bad frame")
+    }
+
+    fn frame(
+        &mut self,
+        slot: usize,
+        connection: &mut Connection,
+        frame: &Frame,
+        inbound: &mut Vec<Inbound>,
+    ) -> Result<Next, WireError> {
+        match connection.phase {
+            Phase::Receiving { peer } => match frame.kind {
+                FrameKind::Messages => {
+                    let visit = |envelope| inbound.push(Inbound::Message { peer, envelope });
+                    message::decode_frame(frame, visit)?;
+                    Ok(Next::GoOn)
+                }
+                FrameKind::Ping if frame.body.is_empty() => Ok(Next::GoOn),
+                kind => Err(format!("an unexpected {kind:?} frame").into()),
+            },
+            Phase::AwaitingHello => {
+                let hello = Hello::decode(frame)?;
+                Ok(self.hello(slot, connection, &hello))
+            }
+            Phase::AwaitingAnswer { node_id } => {
+                self.answer(node_id, connection, handshake::decode_answer(frame)?, inbound)
+            }
+            Phase::Connecting { .. } | Phase::Sending { .. } => {
+                Err(WireError::new("a frame on a connection that only sends"))
+            }
+        }
+    }
+
+    /// Somebody introduces himself to us.
+    fn hello(&mut self, slot: usize, connection: &mut Connection, hello: &Hello) -> Next {
+        let identity = hello.introduction.identity;
+        let own = self.introduction();
+        let answer = hello.answer(&own).and_then(|welcome| {
+            self.admit(hello)?;
+            Ok(welcome)
+        });
+        let answer = match answer {
+            Ok(welcome) => welcome.encode(),
+            Err(refuse) => {
+                self.refused(connection.remote, &refuse.sentence);
+                connection.outgoing.push_frame(refuse.encode());
+                // The sentence is a courtesy: if it cannot be written, the log still has it.
+                self.status.bytes_out += connection.write().unwrap_or(0) as u64;
+                return Next::Close("refused");
+            }
+        };
+        connection.outgoing.push_frame(answer);
+        match connection.write() {
+            Ok(bytes) => self.status.bytes_out += bytes as u64,
+            Err(_) => return Next::Close("writing failed"),
+        }
+        match hello.intent {
+            Intent::Identity => Next::Close("the question is answered"),
+            Intent::Bulk => {
+                // Nobody may speak before he has read the answer, and the answer fits into a fresh socket.
+                if connection.reader.is_empty() && connection.outgoing.is_empty() {
+                    return Next::HandOver(identity);
+                }
+                Next::Close("a snapshot connection that did not wait for the answer")
+            }
+            Intent::Messages => {
+                connection.phase = Phase::Receiving { peer: identity };
+                connection.reader.set_body_bytes_max(self.options.frame_bytes_max);
+                self.now_receiving(slot, identity.node_id, hello);
+                Next::GoOn
+            }
+        }
+    }
+
+    /// What only this node can know of the one that introduces itself.
+    fn admit(&mut self, hello: &Hello) -> Result<(), Refuse> {
+        let identity = hello.introduction.identity;
+        if let Some(peer) = self.peers.get(&identity.node_id) {
+            if !peer.guest && !peer.accepts(identity.incarnation) {
+                let known = peer.incarnations.first().copied().unwrap_or_default();
+                let sentence = handshake::wrong_incarnation(identity, known);
+                return Err(Refuse { code: crate::error::Code::HandshakeRefused, sentence });
+            }
+        }
+        self.witness.check(&hello.introduction)
+    }
+
+    fn now_receiving(&mut self, slot: usize, node_id: NodeId, hello: &Hello) {
+        if let Some(older) = self.receiving.insert(node_id, slot) {
+            self.mark_broken(older);
+        }
+        let introduction = &hello.introduction;
+        let incarnation = introduction.identity.incarnation;
+        self.next_timers_ms = 0;
+        let guests = self.peers.values().filter(|peer| peer.guest).count();
+        let Some(peer) = self.peers.get_mut(&node_id) else {
+            if guests < GUESTS_MAX && !introduction.advertised_address.is_empty() {
+                let address = &introduction.advertised_address;
+                self.peers.insert(node_id, Peer::new(address, vec![incarnation], true));
+            }
+            return;
+        };
+        let mut ended = None;
+        if peer.guest {
+            let other_incarnation = peer.incarnations != [incarnation];
+            if other_incarnation || peer.address != introduction.advertised_address {
+                ended = peer.connection;
+                peer.incarnations = vec![incarnation];
+                peer.set_address(&introduction.advertised_address);
+            }
+        }
+        // Who has just dialed us can be dialed.
+        if peer.connection.is_none() {
+            peer.dial_at_once();
+        }
+        if let Some(slot) = ended {
+            self.mark_broken(slot);
+        }
+    }
+
+    /// Somebody answers our hello.
+    fn answer(
+        &mut self,
+        node_id: NodeId,
+        connection: &mut Connection,
+        answer: Result<handshake::Welcome, Refuse>,
+        inbound: &mut Vec<Inbound>,
+    ) -> Result<Next, WireError> {
+        let remote = connection.remote;
+        let Some(peer) = self.peers.get_mut(&node_id) else {
+            return Ok(Next::Close("the peer is no longer wanted"));
+        };
+        let welcome = match answer {
+            Ok(welcome) => welcome,
+            Err(refuse) => {
+                if self.log_limit.allows(self.now_ms) {
+                    let why = refuse.sentence;
+                    tracing::warn!(node_id, %remote, why, "a peer refused the connection");
+                }
+                return Ok(Next::Close("refused by the peer"));
+            }
+        };
+        let expected = peer.expected(node_id);
+        let actual = welcome.introduction.identity;
+        let own = self.introduction();
+        let checked = welcome.check(&own, expected).and_then(|()| {
+            let known = self.peers.get(&node_id);
+            if let Some(known) = known.filter(|peer| !peer.accepts(actual.incarnation)) {
+                let known = known.incarnations.first().copied().unwrap_or_default();
+                let sentence = handshake::wrong_incarnation(actual, known);
+                return Err(Refuse { code: crate::error::Code::HandshakeRefused, sentence });
+            }
+            self.witness.check(&welcome.introduction)
+        });
+        if let Err(refuse) = checked {
+            self.refused(remote, &refuse.sentence);
+            return Ok(Next::Close("refused"));
+        }
+        let frame_bytes_max = welcome.introduction.frame_bytes_max;
+        if frame_bytes_max < message::FRAME_BYTES_MIN {
+            return Err(WireError::new("a peer that reads no frames worth the name"));
+        }
+        connection.peer_frame_bytes_max = frame_bytes_max.min(self.options.frame_bytes_max);
+        connection.phase = Phase::Sending { peer: actual };
+        connection.moved_ms = None;
+        if let Some(peer) = self.peers.get_mut(&node_id) {
+            peer.failures = 0;
+        }
+        self.next_timers_ms = 0;
+        self.status.connected_peers += 1;
+        inbound.push(Inbound::Connected { peer: actual });
+        Ok(Next::GoOn)
+    }
+
+    fn hand_over(&mut self, slot: usize, peer: PeerIdentity, inbound: &mut Vec<Inbound>) {
+        let Some(connection) = self.remove(slot) else { return };
+        let remote = connection.remote;
+        let stream = std::net::TcpStream::from(OwnedFd::from(connection.stream));
+        match stream.set_nonblocking(false) {
+            Ok(()) => inbound.push(Inbound::Bulk { peer, stream }),
+            Err(error) => self.refused(remote, &error.to_string()),
+        }
+    }
+}
