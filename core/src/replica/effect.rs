@@ -31,6 +31,67 @@ pub struct Effects<C> {
     pub notices: Vec<Notice>,
 }
 
+impl<C> Effects<C> {
+    pub fn new() -> Effects<C> {
+        Effects {
+            records: Vec::new(),
+            number: 0,
+            must_sync: false,
+            messages: Vec::new(),
+            work: Vec::new(),
+            completions: Vec::new(),
+            reads: Vec::new(),
+            send_snapshots: Vec::new(),
+            peers: None,
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.messages.is_empty()
+            && self.work.is_empty()
+            && self.completions.is_empty()
+            && self.reads.is_empty()
+            && self.send_snapshots.is_empty()
+            && self.peers.is_none()
+            && self.notices.is_empty()
+    }
+
+    /// Moves everything from `other` behind what is here. Buffers are swapped where they can be, so that a caller who
+    /// keeps its effects for the next batch keeps the memory too.
+    pub(super) fn take_from(&mut self, other: &mut Effects<C>) {
+        append(&mut self.records, &mut other.records);
+        append(&mut self.messages, &mut other.messages);
+        append(&mut self.work, &mut other.work);
+        append(&mut self.completions, &mut other.completions);
+        append(&mut self.reads, &mut other.reads);
+        append(&mut self.send_snapshots, &mut other.send_snapshots);
+        append(&mut self.notices, &mut other.notices);
+        if other.peers.is_some() {
+            self.peers = other.peers.take();
+        }
+        self.number = if self.records.is_empty() { 0 } else { self.number.max(other.number) };
+        self.must_sync = !self.records.is_empty() && (self.must_sync || other.must_sync);
+        other.number = 0;
+        other.must_sync = false;
+    }
+}
+
+impl<C> Default for Effects<C> {
+    fn default() -> Effects<C> {
+        Effects::new()
+    }
+}
+
+fn append<T>(to: &mut Vec<T>, from: &mut Vec<T>) {
+    if to.is_empty() {
+        std::mem::swap(to, from);
+    } else {
+        to.append(from);
+    }
+}
+
 /// What a call completes with when it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Completion {

@@ -1,0 +1,298 @@
+//! How a group begins: its initial members meet before anyone votes.
+//!
+//! Every initial member tells all others its incarnation until it has stored, durably, the incarnations of all, and knows
+//! that all others have. Only then is there a replica that votes. So a member that was wiped in the meantime cannot take
+//! part with a fresh memory: it has another incarnation, and is refused by all who stored the old one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::core::{Phase, Replica};
+use super::membership::{Member, Membership, Seat};
+use super::message::{Envelope, PeerIdentity, PeerMessage};
+use super::meta::{formation_id, members_digest};
+use super::start;
+use crate::error::{Code, Error};
+use crate::ids::{NodeId, RaftId, Uuid};
+use crate::log::Record;
+use crate::options::InitialMember;
+
+pub struct Forming {
+    /// By node id: member i has raft id i + 1.
+    members: Vec<InitialMember>,
+    digest: Uuid,
+    /// The incarnations that are stored durably.
+    durable: BTreeMap<RaftId, Uuid>,
+    /// What was written to the log, and the number of the effects it went with.
+    writing: Option<(u64, BTreeMap<RaftId, Uuid>)>,
+    /// Others who have stored the incarnations of all.
+    complete: BTreeSet<RaftId>,
+    next_round: u64,
+}
+
+impl Forming {
+    fn node_of(&self, raft_id: RaftId) -> Option<NodeId> {
+        let position = usize::try_from(raft_id.checked_sub(1)?).ok()?;
+        self.members.get(position).map(|member| member.node_id)
+    }
+
+    fn others(&self, own: RaftId) -> impl Iterator<Item = RaftId> {
+        (1..=self.members.len() as u64).filter(move |raft_id| *raft_id != own)
+    }
+
+    fn membership(&self) -> Membership {
+        let member = |(position, member): (usize, &InitialMember)| {
+            let raft_id = position as u64 + 1;
+            let incarnation = self.durable.get(&raft_id).copied().unwrap_or(Uuid::NIL);
+            Member {
+                raft_id,
+                node_id: member.node_id,
+                incarnation: Bytes::copy_from_slice(&incarnation.0),
+                address: member.address.clone(),
+                seat: Seat::Voter as i32,
+                outgoing: false,
+            }
+        };
+        Membership {
+            next_raft_id: self.members.len() as u64 + 1,
+            members: self.members.iter().enumerate().map(member).collect(),
+        }
+    }
+}
+
+/// A group without data: it forms, or waits to be added.
+pub fn begin<C>(replica: &mut Replica<C>) {
+    let mut members = replica.options.initial_members.clone();
+    members.sort_by_key(|member| member.node_id);
+    let own = members.iter().position(|member| member.node_id == replica.options.node_id);
+    let Some(own) = own else { return };
+    let raft_id = own as u64 + 1;
+    replica.meta.raft_id = raft_id;
+    replica.meta.initial_nodes = members.iter().map(|member| member.node_id).collect();
+    replica.meta.stored = BTreeMap::from([(raft_id, replica.options.incarnation)]);
+    enter(replica, members, BTreeMap::new());
+    replica.store_incarnations();
+}
+
+/// A group that had begun to form when the node stopped.
+pub fn resume<C>(replica: &mut Replica<C>) {
+    replica.meta.formation = Uuid::NIL;
+    let mut members = replica.options.initial_members.clone();
+    members.sort_by_key(|member| member.node_id);
+    if members.is_empty() {
+        // Without the addresses it can only wait for the others to speak first; they have the list.
+        let nodes = replica.meta.initial_nodes.iter();
+        members = nodes
+            .map(|node_id| InitialMember { node_id: *node_id, address: String::new() })
+            .collect();
+    }
+    let stored = replica.meta.stored.clone();
+    enter(replica, members, stored);
+}
+
+fn enter<C>(
+    replica: &mut Replica<C>,
+    members: Vec<InitialMember>,
+    durable: BTreeMap<RaftId, Uuid>,
+) {
+    let own = replica.options.node_id;
+    let others = members.iter().filter(|member| member.node_id != own);
+    let peers = others.map(|member| {
+        // Any life of the node's directory: who it is comes with its first message.
+        let identity = PeerIdentity { node_id: member.node_id, incarnation: Uuid::NIL };
+        (identity, member.address.clone())
+    });
+    replica.out.peers = Some(peers.collect());
+    let digest = members_digest(replica.options.group_id, &members);
+    replica.phase = Phase::Forming(Forming {
+        members,
+        digest,
+        durable,
+        writing: None,
+        complete: BTreeSet::new(),
+        next_round: 0,
+    });
+}
+
+impl<C> Replica<C> {
+    fn store_incarnations(&mut self) {
+        let Phase::Forming(forming) = &mut self.phase else { return };
+        self.out.records.push(Record::Meta(self.meta.to_bytes()));
+        self.out.must_sync = true;
+        self.persist.requires_sync();
+        forming.writing = Some((self.persist.next_number(), self.meta.stored.clone()));
+    }
+
+    /// Records up to `number` are durable.
+    pub(super) fn forming_persisted(&mut self, number: u64) {
+        let Phase::Forming(forming) = &mut self.phase else { return };
+        let is_durable = forming.writing.as_ref().is_some_and(|(needed, _)| *needed <= number);
+        if let Some((_, stored)) = forming.writing.take_if(|_| is_durable) {
+            forming.durable = stored;
+            forming.next_round = 0;
+        }
+    }
+
+    pub(super) fn forming_tick(&mut self) {
+        let Phase::Forming(forming) = &mut self.phase else { return };
+        if self.now < forming.next_round || forming.durable.is_empty() {
+            return;
+        }
+        forming.next_round = self.now + self.options.heartbeat_ticks;
+        let own = self.meta.raft_id;
+        let wanting = forming.others(own).filter(|raft_id| !forming.complete.contains(raft_id));
+        for raft_id in wanting.collect::<Vec<_>>() {
+            self.tell_formation(raft_id, true);
+        }
+    }
+
+    /// Begins the group once all have stored the incarnations of all.
+    pub(super) fn try_form(&mut self) {
+        let Phase::Forming(forming) = &self.phase else { return };
+        let members = forming.members.len();
+        if forming.durable.len() < members || forming.complete.len() + 1 < members {
+            return;
+        }
+        let membership = forming.membership();
+        self.meta.formation = formation_id(forming.digest, &forming.durable);
+        self.settle_complaint();
+        if let Err(error) = start::begin_group(self, membership) {
+            self.fail(error);
+        }
+    }
+
+    fn tell_formation(&mut self, to: RaftId, answer_wanted: bool) {
+        let (digest, stored) = match &self.phase {
+            Phase::Forming(forming) => (forming.digest, &forming.durable),
+            // Who is behind is told that it was complete.
+            _ => (Uuid::NIL, &self.meta.stored),
+        };
+        let stored = stored.iter().map(|(raft_id, incarnation)| (*raft_id, *incarnation)).collect();
+        let incarnation = self.options.incarnation;
+        let body = PeerMessage::Formation { members: digest, incarnation, stored, answer_wanted };
+        let node = match &self.phase {
+            Phase::Forming(forming) => forming.node_of(to),
+            _ => self.meta.initial_nodes.get(to as usize - 1).copied(),
+        };
+        let Some(node) = node else { return };
+        let envelope = Envelope {
+            group_id: self.options.group_id,
+            formation: Uuid::NIL,
+            from: self.meta.raft_id,
+            to,
+            to_incarnation: Uuid::NIL,
+            body,
+        };
+        self.out.messages.push((node, envelope));
+    }
+
+    /// An initial member told who it is, and what it has stored.
+    pub(super) fn on_formation(&mut self, peer: PeerIdentity, envelope: &Envelope) {
+        let PeerMessage::Formation { members, incarnation, stored, answer_wanted } = &envelope.body
+        else {
+            return;
+        };
+        let from = envelope.from;
+        if *incarnation != peer.incarnation || from == 0 || from == self.meta.raft_id {
+            return self.drop_message("a formation message contradicts its connection");
+        }
+        match &self.phase {
+            Phase::Stopped => {}
+            Phase::Waiting => {
+                self.refuse_peer(
+                    peer,
+                    from,
+                    Code::InitialMembersConflict,
+                    "this node was started without initial members: it waits to be added",
+                );
+            }
+            Phase::Active => {
+                let known = self.meta.stored.get(&from) == Some(incarnation);
+                if !known {
+                    self.refuse_peer(peer, from, Code::InitialMembersConflict, "the group was formed without this life of your data directory; add the node as a new member, or replace the old one");
+                } else if *answer_wanted {
+                    self.tell_formation(from, false);
+                }
+            }
+            Phase::Forming(forming) => {
+                if forming.node_of(from) != Some(peer.node_id) {
+                    return self.refuse_peer(
+                        peer,
+                        from,
+                        Code::InitialMembersConflict,
+                        "the nodes were given different lists of initial members",
+                    );
+                }
+                if !members.is_nil() && *members != forming.digest {
+                    return self.refuse_peer(
+                        peer,
+                        from,
+                        Code::InitialMembersConflict,
+                        "the nodes were given different lists of initial members",
+                    );
+                }
+                if self.meta.stored.get(&from).is_some_and(|known| known != incarnation) {
+                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, "this member's data directory was wiped while the group formed; wipe the group on all initial members and start again");
+                }
+                self.meet(from, *incarnation, stored, *answer_wanted);
+            }
+        }
+    }
+
+    fn meet(
+        &mut self,
+        from: RaftId,
+        incarnation: Uuid,
+        stored: &[(RaftId, Uuid)],
+        answer_wanted: bool,
+    ) {
+        if self.meta.stored.insert(from, incarnation).is_none() {
+            self.store_incarnations();
+        }
+        let Phase::Forming(forming) = &mut self.phase else { return };
+        let theirs: BTreeMap<RaftId, Uuid> = stored.iter().copied().collect();
+        // Compared with what this member knows, not only with its length: all must mean the same lives.
+        if theirs.len() == forming.members.len() && theirs == self.meta.stored {
+            forming.complete.insert(from);
+        }
+        if answer_wanted && !forming.durable.is_empty() {
+            self.tell_formation(from, false);
+        }
+    }
+
+    /// Tells a peer that it can never be served as what it says it is.
+    pub(super) fn refuse_peer(&mut self, peer: PeerIdentity, to: RaftId, code: Code, reason: &str) {
+        tracing::warn!(
+            group = self.options.group_id,
+            node = peer.node_id,
+            "a message is refused: {reason}"
+        );
+        let body = PeerMessage::Refused { code, message: reason.to_string() };
+        let envelope = Envelope {
+            group_id: self.options.group_id,
+            formation: self.meta.formation,
+            from: self.meta.raft_id,
+            to,
+            to_incarnation: peer.incarnation,
+            body,
+        };
+        self.out.messages.push((peer.node_id, envelope));
+    }
+
+    /// A peer says that this replica can never be served.
+    pub(super) fn on_refused(&mut self, peer: PeerIdentity, code: Code, message: &str) {
+        let message: String = message.chars().take(512).collect();
+        match (&self.phase, code) {
+            (Phase::Forming(_), Code::InitialMembersConflict) => {
+                if !self.has_complaint() {
+                    let message = format!("node {} refuses this member: {message}", peer.node_id);
+                    tracing::warn!(group = self.options.group_id, "{message}");
+                    self.complain(Error::rejected(code, message));
+                }
+            }
+            (Phase::Active, Code::Removed) => self.fail(start::removed()),
+            _ => self.drop_message("a refusal that makes no sense"),
+        }
+    }
+}

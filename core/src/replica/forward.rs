@@ -1,0 +1,347 @@
+//! Proposals and reads on their way to the leader, which may be this replica or another one.
+
+use bytes::Bytes;
+use raft::eraftpb::{Entry, Message, MessageType};
+use raft::StateRole;
+
+use super::core::{Phase, Replica};
+use super::effect::Completion;
+use super::entry::{entry_bytes, entry_of, ProposalId, PROPOSAL_ID_BYTES_MAX};
+use super::message::PeerMessage;
+use crate::error::{Code, Error, Result};
+use crate::ids::{Index, RaftId, Term};
+
+/// Bytes of proposals that go into raft-rs, or to the leader, in one message.
+const LEAVING_BYTES_MAX: u64 = 1 << 20;
+/// Read indexes that a leader works out at the same time.
+const READS_MAX: usize = 1_024;
+const READ_CONTEXT_BYTES: usize = 24;
+
+/// A proposal of a follower that is yet to be appended.
+pub struct Forwarded {
+    id: ProposalId,
+    data: Bytes,
+}
+
+impl<C> Replica<C> {
+    pub(super) fn propose(&mut self, proposals: Vec<(Bytes, C)>, timeout_ticks: u64) {
+        let deadline = self.now.saturating_add(timeout_ticks.max(1));
+        for (payload, completion) in proposals {
+            match self.admit(&payload) {
+                Ok(()) => self.proposals.enqueue(payload, completion, deadline),
+                Err(error) => self.out.completions.push((completion, Err(error))),
+            }
+        }
+    }
+
+    fn admit(&self, payload: &Bytes) -> Result<()> {
+        if let Some(error) = self.ended() {
+            return Err(error);
+        }
+        let bytes = payload.len() as u64;
+        let max = self.options.proposal_bytes_max;
+        if bytes == 0 {
+            return Err(Error::rejected(Code::EmptyProposal, "a proposal needs at least one byte"));
+        }
+        if bytes > max {
+            let message = format!("the proposal has {bytes} bytes; at most {max} are allowed");
+            return Err(Error::rejected(Code::TooLarge, message));
+        }
+        self.admit_call()?;
+        if self.proposals.bytes() + bytes > self.options.pending_bytes_max {
+            let message = "the bytes of pending proposals reached their limit; wait for some";
+            return Err(Error::rejected(Code::Busy, message));
+        }
+        Ok(())
+    }
+
+    fn admit_call(&self) -> Result<()> {
+        if self.proposals.count() + self.reads.count() >= self.options.pending_count_max {
+            let message = "the number of pending calls reached its limit; wait for some";
+            return Err(Error::rejected(Code::Busy, message));
+        }
+        Ok(())
+    }
+
+    /// Lets go what can leave: at the leader into raft-rs, else in messages to the leader. Without a leader, or while
+    /// leadership is being handed over, it waits.
+    pub(super) fn propose_all(&mut self) {
+        if self.forwarded.is_empty() && !self.proposals.has_queued() {
+            return;
+        }
+        let Some(raft) = self.raft.as_ref() else { return };
+        let raft = &raft.raft;
+        let (term, leader, own) = (raft.term, raft.leader_id, raft.id);
+        if raft.state != StateRole::Leader {
+            self.refuse_forwarded(Code::NotLeader);
+            if leader != 0 && self.route(leader).is_some() {
+                self.forward_all(term, leader);
+            }
+            return;
+        }
+        if raft.lead_transferee.is_some() {
+            return;
+        }
+        if let Some(error) = self.overload() {
+            self.refuse_forwarded(error.code);
+            self.proposals.reject_queued(&mut self.out.completions, || error.clone());
+            return;
+        }
+        self.append_forwarded();
+        while self.proposals.has_queued() {
+            let Some(room) = self.uncommitted_room() else {
+                let busy = || {
+                    let message = "the bytes of uncommitted entries reached their limit; try later";
+                    Error::rejected(Code::Busy, message)
+                };
+                return self.proposals.reject_queued(&mut self.out.completions, busy);
+            };
+            let boot = self.options.boot_counter;
+            let room = room.min(LEAVING_BYTES_MAX);
+            let data = self.proposals.leave(own, boot, term, own, room);
+            let sequences: Vec<u64> = data.iter().filter_map(|data| sequence_of(data)).collect();
+            if !self.append(data) {
+                for sequence in sequences {
+                    let error = Error::rejected(Code::Busy, "the leader did not take the proposal");
+                    self.proposals.complete(sequence, &mut self.out.completions, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Why the leader takes no proposals now, if it does not.
+    fn overload(&self) -> Option<Error> {
+        if !self.space {
+            let message = "the leader's disk is full; service resumes when space returns";
+            return Some(Error::rejected(Code::NoSpace, message));
+        }
+        if self.apply.unapplied_bytes() > self.options.unapplied_bytes_max {
+            let message = "the leader's state machine is too far behind; try later";
+            return Some(Error::rejected(Code::Busy, message));
+        }
+        None
+    }
+
+    /// How many bytes raft-rs takes before it would drop a message whole.
+    fn uncommitted_room(&self) -> Option<u64> {
+        let raft = &self.raft.as_ref()?.raft;
+        let used = raft.uncommitted_size() as u64;
+        if used == 0 {
+            return Some(u64::MAX);
+        }
+        let room = self.options.pending_bytes_max.saturating_sub(used);
+        (room > 0).then_some(room)
+    }
+
+    fn append_forwarded(&mut self) {
+        while !self.forwarded.is_empty() {
+            let Some(room) = self.uncommitted_room() else {
+                return self.refuse_forwarded(Code::Busy);
+            };
+            let mut bytes = 0;
+            let fits = |forwarded: &&Forwarded| {
+                let first = bytes == 0;
+                bytes += forwarded.data.len() as u64;
+                first || bytes <= room.min(LEAVING_BYTES_MAX)
+            };
+            let count = self.forwarded.iter().take_while(fits).count();
+            let chunk: Vec<Forwarded> = self.forwarded.drain(..count).collect();
+            if !self.append(chunk.iter().map(|forwarded| forwarded.data.clone()).collect()) {
+                let ids = chunk.iter().map(|forwarded| forwarded.id).collect();
+                self.refuse_ids(ids, Code::Busy);
+            }
+        }
+    }
+
+    /// Appends entries to the leader's log, all or none.
+    fn append(&mut self, data: Vec<Bytes>) -> bool {
+        let entries: Vec<Entry> = data.into_iter().map(entry_of).collect();
+        self.fit_window(entries.iter().map(entry_bytes).max().unwrap_or(0));
+        let Some(raft) = self.raft.as_mut() else { return false };
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgPropose);
+        message.from = raft.raft.id;
+        message.set_entries(entries.into());
+        raft.step(message).is_ok()
+    }
+
+    fn forward_all(&mut self, term: Term, leader: RaftId) {
+        let (own, boot) = (self.meta.raft_id, self.options.boot_counter);
+        while self.proposals.has_queued() {
+            let proposals = self.proposals.leave(own, boot, term, leader, LEAVING_BYTES_MAX);
+            self.post(leader, PeerMessage::Propose { term, proposals });
+        }
+    }
+
+    /// A follower hands proposals over. They are appended in the term they were meant for, or refused.
+    pub(super) fn on_forward(&mut self, from: RaftId, term: Term, proposals: Vec<Bytes>) {
+        let mut ids = Vec::with_capacity(proposals.len());
+        let max = self.options.proposal_bytes_max as usize + PROPOSAL_ID_BYTES_MAX;
+        for data in &proposals {
+            match ProposalId::read(data) {
+                Some((id, id_bytes))
+                    if id.raft_id == from && data.len() > id_bytes && data.len() <= max =>
+                {
+                    ids.push(id);
+                }
+                _ => return self.drop_message("a forwarded proposal is not the sender's own"),
+            }
+        }
+        let leads = self.leads() && self.raft.as_ref().is_some_and(|raft| raft.raft.term == term);
+        let waiting: usize = self.forwarded.iter().map(|forwarded| forwarded.data.len()).sum();
+        if !leads {
+            return self.refuse_ids(ids, Code::NotLeader);
+        }
+        if waiting as u64 > self.options.pending_bytes_max {
+            return self.refuse_ids(ids, Code::Busy);
+        }
+        let forwarded = ids.into_iter().zip(proposals).map(|(id, data)| Forwarded { id, data });
+        self.forwarded.extend(forwarded);
+    }
+
+    fn refuse_forwarded(&mut self, code: Code) {
+        let ids = self.forwarded.drain(..).map(|forwarded| forwarded.id).collect();
+        self.refuse_ids(ids, code);
+    }
+
+    fn refuse_ids(&mut self, ids: Vec<ProposalId>, code: Code) {
+        let mut ids = ids.into_iter().peekable();
+        while let Some(first) = ids.next() {
+            let mut sequences = vec![first.sequence];
+            let same = |id: &ProposalId| id.raft_id == first.raft_id && id.boot == first.boot;
+            while let Some(id) = ids.next_if(same) {
+                sequences.push(id.sequence);
+            }
+            let refusal = PeerMessage::ProposeRefused { boot: first.boot, sequences, code };
+            self.post(first.raft_id, refusal);
+        }
+    }
+
+    /// The leader refused proposals: they were not and will not be appended.
+    pub(super) fn on_propose_refused(
+        &mut self,
+        from: RaftId,
+        boot: u64,
+        sequences: &[u64],
+        code: Code,
+    ) {
+        if boot != self.options.boot_counter {
+            return;
+        }
+        let leader = self.leader();
+        for sequence in sequences {
+            if self.proposals.went_to(*sequence, from) {
+                let message = "the leader refused the proposal; it was not made";
+                let error = Error::rejected(code, message).with_leader(leader.clone());
+                self.proposals.complete(*sequence, &mut self.out.completions, Err(error));
+            }
+        }
+    }
+
+    pub(super) fn read(&mut self, completion: C, timeout_ticks: u64) {
+        let admitted = match self.ended() {
+            Some(error) => Err(error),
+            None => self.admit_call(),
+        };
+        match admitted {
+            Ok(()) => self.reads.add(completion, self.now.saturating_add(timeout_ticks.max(1))),
+            Err(error) => self.out.completions.push((completion, Err(error))),
+        }
+    }
+
+    /// Asks for the read indexes that are due, once there is a leader that can tell them.
+    pub(super) fn ask_reads(&mut self) {
+        if !matches!(self.phase, Phase::Active) || !self.reads.is_due(self.now) {
+            return;
+        }
+        let Some(raft) = self.raft.as_ref() else { return };
+        let (leader, own) = (raft.raft.leader_id, raft.raft.id);
+        let ready = raft.raft.state != StateRole::Leader || raft.raft.commit_to_current_term();
+        if leader == 0 || !ready {
+            return;
+        }
+        let boot = self.options.boot_counter;
+        for sequence in self.reads.ask(self.now, self.options.election_ticks) {
+            if leader == own {
+                self.work_out_read_index(own, boot, sequence);
+            } else {
+                self.post(leader, PeerMessage::Read { boot, sequence });
+            }
+        }
+    }
+
+    fn work_out_read_index(&mut self, asker: RaftId, boot: u64, sequence: u64) {
+        let Some(raft) = self.raft.as_mut() else { return };
+        let mut context = Vec::with_capacity(READ_CONTEXT_BYTES);
+        for number in [asker, boot, sequence] {
+            context.extend_from_slice(&number.to_be_bytes());
+        }
+        raft.read_index(context);
+    }
+
+    /// A follower asks for a read index.
+    pub(super) fn on_read(&mut self, from: RaftId, boot: u64, sequence: u64) {
+        let Some(raft) = self.raft.as_ref() else { return };
+        let code = if raft.raft.state != StateRole::Leader {
+            Some(Code::NotLeader)
+        } else if !raft.raft.commit_to_current_term() {
+            Some(Code::NoLeader)
+        } else if raft.raft.pending_read_count() >= READS_MAX {
+            Some(Code::Busy)
+        } else {
+            None
+        };
+        match code {
+            Some(code) => self.post(from, PeerMessage::ReadRefused { boot, sequence, code }),
+            None => self.work_out_read_index(from, boot, sequence),
+        }
+    }
+
+    /// raft-rs worked a read index out.
+    pub(super) fn read_index_known(&mut self, context: &[u8], index: Index) {
+        let number = |at: usize| {
+            let bytes = context.get(at..at + 8)?;
+            Some(u64::from_be_bytes(bytes.try_into().ok()?))
+        };
+        let (Some(asker), Some(boot), Some(sequence)) = (number(0), number(8), number(16)) else {
+            return;
+        };
+        if asker != self.meta.raft_id {
+            self.post(asker, PeerMessage::ReadIndex { boot, sequence, index });
+        } else if boot == self.options.boot_counter {
+            self.read_known(sequence, index);
+        }
+    }
+
+    pub(super) fn read_known(&mut self, sequence: u64, index: Index) {
+        self.reads.known(sequence, index);
+        self.reads.applied(self.apply.applied(), &mut self.out.completions);
+    }
+
+    /// The machine applied entries up to `through`; all that happened to this replica's calls follows from it.
+    pub(super) fn complete_applied(
+        &mut self,
+        given: &[super::apply::Given],
+        results: Vec<Bytes>,
+        through_term: Term,
+    ) {
+        for (given, result) in given.iter().zip(results) {
+            if given.sequence != 0 {
+                let completion = Completion { index: given.index, term: given.term, result };
+                self.proposals.complete(given.sequence, &mut self.out.completions, Ok(completion));
+            }
+        }
+        let leader = self.leader();
+        let overwritten = || {
+            let message = "a new leader came before the proposal was committed; it was not made";
+            Error::rejected(Code::Overwritten, message).with_leader(leader.clone())
+        };
+        let done = &mut self.out.completions;
+        self.proposals.complete_terms(|term| term < through_term, done, overwritten);
+        self.reads.applied(self.apply.applied(), &mut self.out.completions);
+    }
+}
+
+fn sequence_of(data: &[u8]) -> Option<u64> {
+    ProposalId::read(data).map(|(id, _)| id.sequence)
+}

@@ -1,0 +1,249 @@
+//! The proposals of this node that are not done yet, each of which completes exactly once.
+//!
+//! A proposal waits in the queue until it can leave, to raft-rs at the leader or in a message to it. It leaves under the
+//! term of that moment, and can only ever be appended in that term. Terms never go back along a log, so an applied entry
+//! of a later term settles that it will not be applied: that, a refusal and never having left are the only grounds on
+//! which a proposal is rejected.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::effect::Completion;
+use super::entry::{ProposalId, PROPOSAL_ID_BYTES_MAX};
+use crate::error::{Code, Error, Result};
+use crate::ids::{RaftId, Term};
+
+pub type Done<C> = Vec<(C, Result<Completion>)>;
+
+/// A proposal that has not left.
+struct Queued<C> {
+    payload: Bytes,
+    completion: C,
+    deadline: u64,
+}
+
+/// Proposals that left together. Their sequence numbers are consecutive.
+struct Run<C> {
+    first_sequence: u64,
+    slots: Vec<Slot<C>>,
+    /// How many are not done.
+    open: usize,
+    term: Term,
+    /// The leader they went to; this replica's own id if it was the leader.
+    to: RaftId,
+    deadline_min: u64,
+}
+
+struct Slot<C> {
+    completion: Option<C>,
+    bytes: u32,
+    deadline: u64,
+}
+
+pub struct Proposals<C> {
+    queue: VecDeque<Queued<C>>,
+    queue_deadline_min: u64,
+    runs: VecDeque<Run<C>>,
+    /// Where the last match was found: entries are applied in the order in which they left.
+    cursor: usize,
+    next_sequence: u64,
+    count: u64,
+    bytes: u64,
+}
+
+impl<C> Proposals<C> {
+    pub fn new() -> Proposals<C> {
+        Proposals {
+            queue: VecDeque::new(),
+            queue_deadline_min: u64::MAX,
+            runs: VecDeque::new(),
+            cursor: 0,
+            next_sequence: 1,
+            count: 0,
+            bytes: 0,
+        }
+    }
+
+    /// How many are not done, and the bytes of their payloads.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    pub fn enqueue(&mut self, payload: Bytes, completion: C, deadline: u64) {
+        self.count += 1;
+        self.bytes += payload.len() as u64;
+        self.queue_deadline_min = self.queue_deadline_min.min(deadline);
+        self.queue.push_back(Queued { payload, completion, deadline });
+    }
+
+    /// Takes proposals from the queue that are about to leave: as many as fit into `bytes_max`, but at least one. Returns
+    /// the data of their entries, cut from one buffer.
+    pub fn leave(
+        &mut self,
+        raft_id: RaftId,
+        boot: u64,
+        term: Term,
+        to: RaftId,
+        bytes_max: u64,
+    ) -> Vec<Bytes> {
+        let mut count = 0;
+        let mut bytes = 0;
+        for queued in &self.queue {
+            bytes += queued.payload.len() + PROPOSAL_ID_BYTES_MAX;
+            if count > 0 && bytes as u64 > bytes_max {
+                break;
+            }
+            count += 1;
+        }
+        let mut buffer = BytesMut::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(count);
+        let mut slots = Vec::with_capacity(count);
+        let mut deadline_min = u64::MAX;
+        let first_sequence = self.next_sequence;
+        for queued in self.queue.drain(..count) {
+            ProposalId { raft_id, boot, sequence: self.next_sequence }.write(&mut buffer);
+            self.next_sequence += 1;
+            buffer.extend_from_slice(&queued.payload);
+            ends.push(buffer.len());
+            deadline_min = deadline_min.min(queued.deadline);
+            slots.push(Slot {
+                completion: Some(queued.completion),
+                bytes: queued.payload.len() as u32,
+                deadline: queued.deadline,
+            });
+        }
+        if self.queue.is_empty() {
+            self.queue_deadline_min = u64::MAX;
+        }
+        if count > 0 {
+            let run = Run { first_sequence, slots, open: count, term, to, deadline_min };
+            self.runs.push_back(run);
+        }
+        let buffer = buffer.freeze();
+        let mut start = 0;
+        ends.into_iter().map(|end| buffer.slice(std::mem::replace(&mut start, end)..end)).collect()
+    }
+
+    /// Completes everything in the queue: it never left.
+    pub fn reject_queued(&mut self, done: &mut Done<C>, mut error: impl FnMut() -> Error) {
+        for queued in self.queue.drain(..) {
+            self.count -= 1;
+            self.bytes -= queued.payload.len() as u64;
+            done.push((queued.completion, Err(error())));
+        }
+        self.queue_deadline_min = u64::MAX;
+    }
+
+    /// An entry of this replica was applied, or refused by the leader it went to.
+    pub fn complete(&mut self, sequence: u64, done: &mut Done<C>, result: Result<Completion>) {
+        let Some(position) = self.find(sequence) else { return };
+        self.cursor = position;
+        let run = &mut self.runs[position];
+        let slot = &mut run.slots[(sequence - run.first_sequence) as usize];
+        if let Some(completion) = slot.completion.take() {
+            run.open -= 1;
+            self.count -= 1;
+            self.bytes -= u64::from(slot.bytes);
+            done.push((completion, result));
+        }
+        self.drop_done_runs();
+    }
+
+    /// Whether the proposal left to this leader: only that one may refuse it.
+    pub fn went_to(&self, sequence: u64, leader: RaftId) -> bool {
+        self.find(sequence).is_some_and(|position| self.runs[position].to == leader)
+    }
+
+    /// Completes all that left under a term that `applies` to.
+    pub fn complete_terms(
+        &mut self,
+        applies: impl Fn(Term) -> bool,
+        done: &mut Done<C>,
+        mut error: impl FnMut() -> Error,
+    ) {
+        for run in &mut self.runs {
+            // Terms ascend from run to run.
+            if !applies(run.term) {
+                break;
+            }
+            for slot in &mut run.slots {
+                if let Some(completion) = slot.completion.take() {
+                    self.count -= 1;
+                    self.bytes -= u64::from(slot.bytes);
+                    done.push((completion, Err(error())));
+                }
+            }
+            run.open = 0;
+        }
+        self.drop_done_runs();
+    }
+
+    /// Completes all whose time is over at tick `now`.
+    pub fn expire(&mut self, now: u64, done: &mut Done<C>) {
+        if self.queue_deadline_min <= now {
+            self.expire_queue(now, done);
+        }
+        for run in self.runs.iter_mut().filter(|run| run.open > 0 && run.deadline_min <= now) {
+            run.deadline_min = u64::MAX;
+            for slot in run.slots.iter_mut().filter(|slot| slot.completion.is_some()) {
+                if slot.deadline > now {
+                    run.deadline_min = run.deadline_min.min(slot.deadline);
+                } else if let Some(completion) = slot.completion.take() {
+                    run.open -= 1;
+                    self.count -= 1;
+                    self.bytes -= u64::from(slot.bytes);
+                    let message = "the proposal was not applied in time; it still may be";
+                    done.push((completion, Err(Error::unknown(Code::Timeout, message))));
+                }
+            }
+        }
+        self.drop_done_runs();
+    }
+
+    fn expire_queue(&mut self, now: u64, done: &mut Done<C>) {
+        self.queue_deadline_min = u64::MAX;
+        for queued in std::mem::take(&mut self.queue) {
+            if queued.deadline > now {
+                self.queue_deadline_min = self.queue_deadline_min.min(queued.deadline);
+                self.queue.push_back(queued);
+                continue;
+            }
+            self.count -= 1;
+            self.bytes -= queued.payload.len() as u64;
+            let message = "no leader could be found in time; the proposal was not made";
+            done.push((queued.completion, Err(Error::rejected(Code::Timeout, message))));
+        }
+    }
+
+    fn find(&self, sequence: u64) -> Option<usize> {
+        let holds = |position: usize| {
+            let run = self.runs.get(position)?;
+            let offset = sequence.checked_sub(run.first_sequence)?;
+            (offset < run.slots.len() as u64).then_some(position)
+        };
+        holds(self.cursor).or_else(|| holds(self.cursor + 1)).or_else(|| {
+            let after = self.runs.partition_point(|run| run.first_sequence <= sequence);
+            holds(after.checked_sub(1)?)
+        })
+    }
+
+    /// Gives the memory of runs back that are done, wherever they stand.
+    fn drop_done_runs(&mut self) {
+        if let Some(run) = self.runs.get_mut(self.cursor).filter(|run| run.open == 0) {
+            run.slots = Vec::new();
+        }
+        while self.runs.front().is_some_and(|run| run.open == 0) {
+            self.runs.pop_front();
+            self.cursor = self.cursor.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What waits for the disk: readies of raft-rs, in order, each with the messages that may only leave when it is durable.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::Message;
+
+use crate::ids::Index;
+
+/// A ready of raft-rs that is on its way to the disk.
+#[derive(Debug)]
+pub struct PendingReady {
+    pub ready: u64,
+    /// To be sent once it is durable.
+    pub messages: Vec<Message>,
+    /// The last of its entries; 0 if it has none.
+    pub last_index: Index,
+    /// The index of its snapshot; 0 if it has none.
+    pub snapshot_index: Index,
+    /// The effects that must be durable first.
+    release_at: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct PersistQueue {
+    queue: VecDeque<PendingReady>,
+    /// The number of the last effects with records.
+    issued: u64,
+    /// The number of the last effects with records that must be synced; maybe of those being gathered.
+    must_sync: u64,
+    durable: u64,
+}
+
+impl PersistQueue {
+    /// The number that the effects being gathered will have if they have records.
+    pub fn next_number(&self) -> u64 {
+        self.issued + 1
+    }
+
+    /// The effects being gathered have a record that must be synced.
+    pub fn requires_sync(&mut self) {
+        self.must_sync = self.next_number();
+    }
+
+    /// The effects being gathered have records and are complete.
+    pub fn issue(&mut self) -> u64 {
+        self.issued += 1;
+        self.issued
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Puts a ready behind the others. `truncates` says that its entries replace some that may be on their way: those
+    /// count as durable with it and not before, so that nothing which is about to be deleted is ever reported.
+    pub fn push(
+        &mut self,
+        ready: u64,
+        messages: Vec<Message>,
+        last_index: Index,
+        snapshot_index: Index,
+        truncates: bool,
+    ) {
+        let release_at = self.must_sync;
+        if truncates {
+            for pending in &mut self.queue {
+                pending.release_at = release_at;
+                pending.last_index = 0;
+            }
+        }
+        self.queue.push_back(PendingReady {
+            ready,
+            messages,
+            last_index,
+            snapshot_index,
+            release_at,
+        });
+    }
+
+    pub fn persisted(&mut self, number: u64) {
+        self.durable = self.durable.max(number);
+    }
+
+    /// The next ready that is durable, if any.
+    pub fn pop(&mut self) -> Option<PendingReady> {
+        let release_at = self.queue.front()?.release_at;
+        (release_at <= self.durable).then(|| self.queue.pop_front())?
+    }
+}

@@ -1,0 +1,406 @@
+//! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, which one a peer gets, and how a
+//! received one replaces the log and the machine's state.
+
+use bytes::{Bytes, BytesMut};
+use raft::eraftpb::{Entry, Message, MessageType, Snapshot, SnapshotMetadata};
+use raft::{ProgressState, Ready, SnapshotStatus};
+
+use super::core::{Phase, Replica};
+use super::effect::{Completion, MachineWork, Notice, SendSnapshot};
+use super::entry::entry_bytes;
+use super::event::{ReceivedSnapshot, SnapshotTaken};
+use super::membership::Membership;
+use super::message::PeerIdentity;
+use super::meta::snapshot_id;
+use super::ready::hard_state_of;
+use crate::error::{Code, Error, Result};
+use crate::ids::{Index, RaftId, Term, Uuid, NUMBER_LIMIT};
+use crate::log::Record;
+use crate::machine::MachineKind;
+
+/// Election timeouts without automatic snapshots after one that failed.
+const RETRY_ELECTIONS: u64 = 5;
+/// Bytes of log that a transfer may hold back, if snapshots are not taken by size.
+const PINNED_BYTES_MAX: u64 = 1 << 30;
+
+pub struct Snapshots<C> {
+    /// Names snapshots, together with raft id and boot counter.
+    counter: u64,
+    taking: Option<Taking>,
+    /// Calls that the snapshot being taken answers, and those that the next one does.
+    answers: Vec<C>,
+    calls: Vec<C>,
+    /// The last one, taken or installed.
+    last_index: Index,
+    /// Bytes of log since then, and in total.
+    bytes_since: u64,
+    bytes_total: u64,
+    not_before: u64,
+    /// A peer needs one with at least this index.
+    wanted: Option<Index>,
+    pins: Vec<Pin>,
+    /// The machine's own state is durable up to here.
+    synced_index: Index,
+    installing: Option<Installing>,
+    /// The membership was recorded as of this index.
+    pub membership_written: Index,
+    /// The machine's state ends before the log begins: only a snapshot of the leader helps.
+    pub needs_state: bool,
+}
+
+struct Taking {
+    snapshot: Uuid,
+    index: Index,
+    term: Term,
+    membership: Bytes,
+}
+
+/// A transfer under way, or a peer that has not caught up after one: the log it needs next is kept.
+struct Pin {
+    peer: RaftId,
+    index: Index,
+    bytes_total: u64,
+}
+
+struct Installing {
+    snapshot: Uuid,
+    index: Index,
+    term: Term,
+    durable: bool,
+}
+
+impl<C> Snapshots<C> {
+    pub fn new() -> Snapshots<C> {
+        Snapshots {
+            counter: 0,
+            taking: None,
+            answers: Vec::new(),
+            calls: Vec::new(),
+            last_index: 0,
+            bytes_since: 0,
+            bytes_total: 0,
+            not_before: 0,
+            wanted: None,
+            pins: Vec::new(),
+            synced_index: 0,
+            installing: None,
+            membership_written: 0,
+            needs_state: false,
+        }
+    }
+
+    pub fn start(&mut self, last_index: Index, synced_index: Index) {
+        self.last_index = last_index;
+        self.synced_index = synced_index;
+    }
+
+    /// At the start: the machine is being restored from a snapshot that is installed already.
+    pub fn restoring(&mut self, snapshot: Uuid, index: Index, term: Term) {
+        self.last_index = index;
+        self.installing = Some(Installing { snapshot, index, term, durable: true });
+    }
+
+    pub fn last_index(&self) -> Index {
+        self.last_index
+    }
+
+    /// Whether a snapshot is on its way to the disk.
+    pub fn is_installing(&self) -> bool {
+        self.installing.as_ref().is_some_and(|installing| !installing.durable)
+    }
+
+    pub fn machine_synced(&mut self, index: Index) {
+        self.synced_index = self.synced_index.max(index);
+    }
+
+    pub fn log_grew(&mut self, entries: &[Entry]) {
+        let bytes: u64 = entries.iter().map(entry_bytes).sum();
+        self.bytes_since += bytes;
+        self.bytes_total += bytes;
+    }
+
+    pub fn take_calls(&mut self) -> Vec<C> {
+        let mut calls = std::mem::take(&mut self.answers);
+        calls.append(&mut self.calls);
+        calls
+    }
+}
+
+impl<C> Replica<C> {
+    pub(super) fn take_snapshot(&mut self, completion: C) {
+        let error = self.ended().or_else(|| {
+            let idle = !matches!(self.phase, Phase::Active);
+            idle.then(|| Error::rejected(Code::Forming, "the group is still forming"))
+        });
+        match error {
+            Some(error) => self.out.completions.push((completion, Err(error))),
+            None => self.snapshots.calls.push(completion),
+        }
+    }
+
+    /// Begins a snapshot if one is due.
+    pub(super) fn drive_snapshots(&mut self) {
+        let Some(raft) = self.raft.as_mut() else { return };
+        if let Some(index) = raft.mut_store().take_snapshot_wanted() {
+            // With the newest membership, so that whoever needs it finds itself in it.
+            let membership_index = self.history.back().map_or(0, |(index, _)| *index);
+            self.snapshots.wanted = self.snapshots.wanted.max(Some(index.max(membership_index)));
+        }
+        if self.snapshots.taking.is_some() || self.snapshots.installing.is_some() {
+            return;
+        }
+        let index = self.apply.given();
+        // The membership that held there must be known: after a start it is, once the machine is fed up to it.
+        let known = self.history.front().filter(|(since, _)| *since <= index);
+        let Some((_, membership)) = known.cloned() else { return };
+        if self.apply.waits_for_restore || index == 0 || !self.is_snapshot_due(index) {
+            return;
+        }
+        let Some(term) = self.raft.as_ref().and_then(|raft| raft.store().term_of(index)) else {
+            return;
+        };
+        let snapshots = &mut self.snapshots;
+        snapshots.counter += 1;
+        let boot = self.options.boot_counter;
+        let snapshot = snapshot_id(self.meta.formation, self.meta.raft_id, boot, snapshots.counter);
+        snapshots.wanted = None;
+        snapshots.bytes_since = 0;
+        snapshots.answers.append(&mut snapshots.calls);
+        snapshots.taking = Some(Taking { snapshot, index, term, membership: membership.clone() });
+        self.out.work.push(MachineWork::TakeSnapshot { snapshot, index, term, membership });
+    }
+
+    fn is_snapshot_due(&self, index: Index) -> bool {
+        let (options, snapshots) = (&self.options, &self.snapshots);
+        if !snapshots.calls.is_empty() {
+            return true;
+        }
+        if self.now < snapshots.not_before {
+            return false;
+        }
+        let entries = index.saturating_sub(snapshots.last_index);
+        snapshots.wanted.is_some_and(|wanted| wanted <= index)
+            || options.snapshot_entries > 0 && entries >= options.snapshot_entries
+            || options.snapshot_log_bytes > 0
+                && entries > 0
+                && snapshots.bytes_since >= options.snapshot_log_bytes
+    }
+
+    pub(super) fn snapshot_taken(&mut self, result: Result<SnapshotTaken>) {
+        let Some(taking) = self.snapshots.taking.take() else { return };
+        let answers = std::mem::take(&mut self.snapshots.answers);
+        let outcome = match result {
+            Ok(taken) => {
+                self.snapshot_is_there(taking, taken.bytes);
+                Ok(Completion { index: taken.index, ..Completion::default() })
+            }
+            Err(error) => {
+                let group = self.options.group_id;
+                tracing::warn!(group, "a snapshot could not be taken: {error}");
+                let wait = RETRY_ELECTIONS * self.options.election_ticks;
+                self.snapshots.not_before = self.now + wait;
+                Err(error)
+            }
+        };
+        let answered = answers.into_iter().map(|completion| (completion, outcome.clone()));
+        self.out.completions.extend(answered);
+    }
+
+    fn snapshot_is_there(&mut self, taking: Taking, bytes: u64) {
+        let Taking { snapshot, index, term, membership } = taking;
+        self.out.notices.push(Notice::SnapshotTaken { index, bytes });
+        let Some(raft) = self.raft.as_mut() else { return };
+        // One that a received snapshot has overtaken in the meantime is of no use.
+        if index < raft.store().compacted_index() || index < self.snapshots.last_index {
+            return;
+        }
+        let Ok(parsed) = Membership::from_bytes(&membership) else { return };
+        raft.mut_store().set_snapshot(raft_snapshot(snapshot, index, term, &parsed, &membership));
+        self.snapshots.last_index = index;
+        self.compact();
+    }
+
+    /// Forgets what a snapshot made superfluous.
+    fn compact(&mut self) {
+        let Some(raft) = self.raft.as_ref() else { return };
+        let leads = self.leads();
+        let caught_up = |pin: &Pin| {
+            let progress = raft.raft.prs().get(pin.peer);
+            progress.is_none_or(|p| p.state == ProgressState::Replicate && p.matched >= pin.index)
+        };
+        let limit = match self.options.snapshot_log_bytes {
+            0 => PINNED_BYTES_MAX,
+            bytes => bytes.saturating_mul(4),
+        };
+        let total = self.snapshots.bytes_total;
+        self.snapshots
+            .pins
+            .retain(|pin| leads && !caught_up(pin) && total - pin.bytes_total <= limit);
+        let snapshot = raft.store().snapshot_index();
+        let mut index = snapshot.saturating_sub(self.options.retained_entries);
+        if self.options.machine_kind == MachineKind::OnDisk {
+            index = index.min(self.snapshots.synced_index);
+        }
+        let pinned = self.snapshots.pins.iter().map(|pin| pin.index).min();
+        index = index.min(self.apply.given()).min(pinned.unwrap_or(Index::MAX));
+        let handed_out = self.apply.handed_out();
+        let Some(raft) = self.raft.as_mut() else { return };
+        let Some(term) = raft.mut_store().compact(index) else { return };
+        // The configuration must not have to be looked for in what is forgotten.
+        self.write_membership(handed_out);
+        self.out.records.push(Record::Compact { index, term });
+    }
+
+    /// raft-rs wants to send a snapshot.
+    pub(super) fn send_snapshot(&mut self, message: Message) {
+        let metadata = message.get_snapshot().get_metadata();
+        let snapshot = Uuid::from_slice(message.get_snapshot().data.get(..16).unwrap_or(&[]));
+        let route = self.route(message.to);
+        let (Some(snapshot), Some((node_id, incarnation))) = (snapshot, route) else {
+            return self.snapshot_sent(message.to, false);
+        };
+        let bytes_total = self.snapshots.bytes_total;
+        self.snapshots.pins.retain(|pin| pin.peer != message.to);
+        self.snapshots.pins.push(Pin { peer: message.to, index: metadata.index, bytes_total });
+        let peer = PeerIdentity { node_id, incarnation };
+        let send = SendSnapshot { to: message.to, peer, snapshot, term: message.term };
+        self.out.send_snapshots.push(send);
+    }
+
+    pub(super) fn snapshot_sent(&mut self, to: RaftId, succeeded: bool) {
+        if !succeeded {
+            self.snapshots.pins.retain(|pin| pin.peer != to);
+        }
+        if let Some(raft) = self.raft.as_mut() {
+            let status = if succeeded { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+            raft.report_snapshot(to, status);
+        }
+    }
+
+    /// A snapshot is complete in the store. raft-rs decides whether it is taken.
+    pub(super) fn snapshot_received(
+        &mut self,
+        from: RaftId,
+        peer: PeerIdentity,
+        term: Term,
+        snapshot: ReceivedSnapshot,
+    ) {
+        let ReceivedSnapshot { snapshot, index, term: snapshot_term, membership: bytes } = snapshot;
+        if self.raft.is_none() || self.snapshots.installing.is_some() {
+            return;
+        }
+        if !self.knows_sender(peer, from) {
+            return;
+        }
+        let in_range = |number: u64| number > 0 && number < NUMBER_LIMIT;
+        if !in_range(index) || !in_range(term) || !in_range(snapshot_term) || snapshot_term > term {
+            return self.drop_message("a snapshot's index or term is out of range");
+        }
+        let membership = match Membership::from_bytes(&bytes) {
+            Ok(membership) if membership.get(self.meta.raft_id).is_some() => membership,
+            _ => {
+                return self
+                    .drop_message("a snapshot's membership is damaged, or not this replica's")
+            }
+        };
+        let mut message = Message::default();
+        message.set_msg_type(MessageType::MsgSnapshot);
+        message.from = from;
+        message.to = self.meta.raft_id;
+        message.term = term;
+        message.set_snapshot(raft_snapshot(snapshot, index, snapshot_term, &membership, &bytes));
+        self.step_raft(message);
+    }
+
+    /// A snapshot that raft-rs took replaces the log. Returns its index, or 0 if there is none.
+    pub(super) fn reset_to(&mut self, ready: &mut Ready) -> Result<Index> {
+        if ready.snapshot().is_empty() {
+            return Ok(0);
+        }
+        let metadata = ready.snapshot().get_metadata();
+        let (index, term) = (metadata.index, metadata.term);
+        let data = ready.snapshot().data.clone();
+        let damaged = || Error::unknown(Code::Internal, "a snapshot in raft is damaged");
+        let snapshot = data.get(..16).and_then(Uuid::from_slice).ok_or_else(damaged)?;
+        let membership = data.slice(16..);
+        self.membership = Membership::from_bytes(&membership)?;
+        self.history.clear();
+        self.history.push_back((index, membership.clone()));
+        let (members, contacts) = (&self.membership, &mut self.contacts);
+        contacts.retain(|(raft_id, _)| *raft_id >= members.next_raft_id);
+        let Some(raft) = self.raft.as_mut() else { return Ok(0) };
+        let hard_state = hard_state_of(&raft.raft.hard_state());
+        raft.mut_store().reset(index, term);
+        self.out.records.push(Record::Reset { index, term, membership, snapshot, hard_state });
+        self.apply.jump(index);
+        self.snapshots.last_index = index;
+        self.snapshots.bytes_since = 0;
+        self.snapshots.membership_written = index;
+        self.snapshots.installing = Some(Installing { snapshot, index, term, durable: false });
+        self.out.peers = Some(self.membership.peers(self.options.node_id));
+        self.out.notices.push(Notice::Membership { index });
+        // What became of the calls that the snapshot may contain, nobody can tell any more.
+        let lost = || {
+            let message =
+                "a snapshot of the leader took the place of the log; the proposal may be in it";
+            Error::unknown(Code::OutcomeLost, message)
+        };
+        self.proposals.complete_terms(|own| own <= term, &mut self.out.completions, lost);
+        Ok(index)
+    }
+
+    /// The record of a snapshot is durable: now the machine takes it over.
+    pub(super) fn install(&mut self, index: Index) {
+        let installing = self.snapshots.installing.as_mut();
+        let Some(installing) = installing.filter(|installing| installing.index == index) else {
+            return;
+        };
+        installing.durable = true;
+        let Installing { snapshot, term, .. } = *installing;
+        self.out.work.push(MachineWork::Restore { snapshot, index, term });
+    }
+
+    /// The machine holds a snapshot.
+    pub(super) fn restored(&mut self, snapshot: Uuid) {
+        let held = |installing: &mut Installing| installing.snapshot == snapshot;
+        let Some(installing) = self.snapshots.installing.take_if(held) else { return };
+        self.out.records.push(Record::Restored { snapshot });
+        self.snapshots.machine_synced(installing.index);
+        if self.snapshots.needs_state {
+            self.snapshots.needs_state = false;
+            self.settle_complaint();
+        }
+        self.apply.restored();
+        self.out.notices.push(Notice::SnapshotInstalled { index: installing.index });
+        self.reads.applied(self.apply.applied(), &mut self.out.completions);
+    }
+
+    /// A machine whose state ends before the log begins asks the leader for a snapshot.
+    pub(super) fn ask_for_state(&mut self) {
+        if !self.snapshots.needs_state || self.snapshots.installing.is_some() {
+            return;
+        }
+        if let Some(raft) = self.raft.as_mut() {
+            // Refused while there is no leader, or while one was asked already.
+            let _ = raft.request_snapshot();
+        }
+    }
+}
+
+/// A snapshot as raft-rs carries it: its data is the snapshot's id and the membership.
+fn raft_snapshot(
+    snapshot: Uuid,
+    index: Index,
+    term: Term,
+    membership: &Membership,
+    bytes: &Bytes,
+) -> Snapshot {
+    let mut data = BytesMut::with_capacity(16 + bytes.len());
+    data.extend_from_slice(&snapshot.0);
+    data.extend_from_slice(bytes);
+    let mut metadata = SnapshotMetadata { index, term, ..SnapshotMetadata::default() };
+    metadata.set_conf_state(membership.conf_state());
+    let mut raft_snapshot = Snapshot { data: data.freeze(), ..Snapshot::default() };
+    raft_snapshot.set_metadata(metadata);
+    raft_snapshot
+}
