@@ -366,6 +366,20 @@ mod tests {
     }
 
     #[test]
+    fn no_struct_is_smaller_than_in_its_first_version() {
+        fn check<T: SizeFirst>() {
+            assert!(size_of::<T>() >= T::FIRST_SIZE, "{}", T::NAME);
+        }
+        check::<crate::node::libraft_node_options>();
+        check::<crate::node::libraft_node_info>();
+        check::<crate::group::libraft_group_options>();
+        check::<crate::group::libraft_group_info>();
+        check::<crate::completion::libraft_completer>();
+        check::<crate::machine::libraft_state_machine>();
+        check::<crate::queue::libraft_queue_options>();
+    }
+
+    #[test]
     fn a_long_text_is_cut_between_characters() {
         let fixed: [c_char; 4] = fixed_text("aäö");
         assert_eq!(fixed.map(|byte| byte as u8), [b'a', 0xC3, 0xA4, 0]);
