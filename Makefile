@@ -14,8 +14,7 @@ CC      ?= cc
 CFLAGS  ?= -O2 -g
 
 export CARGO_TARGET_DIR := $(CURDIR)/target
-PROFILE_DIR := $(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))
-BUILD       := target/$(PROFILE_DIR)
+BUILD        = target/$(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))
 VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
 # What libraft.a needs of the system.
@@ -31,9 +30,15 @@ help: ## list the targets
 	@echo "Settings: PREFIX=$(PREFIX) DESTDIR= PROFILE=$(PROFILE) CC=$(CC) ROUNDS=20"
 
 demo: kv ## four processes, a killed leader, a newcomer: see it work (needs cargo, gcc, make)
-	@$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-tests --bin demo
-	@$(BUILD)/demo --kv $(BUILD)/kv --source . --work target/demo
+	@$(run-demo)
 
+# Run by make itself, without a shell in between: so the demo sees it when make is killed.
+define run-demo
+$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-tests --bin demo
+@$(BUILD)/demo --kv $(BUILD)/kv --source . --work target/demo
+endef
+
+test test-demo: PROFILE = dev
 test: setup test-rust test-c test-install test-demo ## all tests, tools included
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
@@ -61,8 +66,8 @@ test-c: setup
 test-install: setup
 	tests/install/run
 
-test-demo: setup
-	@$(MAKE) --no-print-directory demo PROFILE=dev
+test-demo: setup kv
+	@$(run-demo)
 
 bench: build ## throughput, latency and CPU of three replicas beside the machine's own floor
 	@$(CARGO) run --locked --quiet --profile $(PROFILE) -p raftctl -- bench
