@@ -582,13 +582,13 @@ static void on_event(void *context, const libraft_event *event)
 
 /* ---------------------------------------------------------------- the program */
 
-static void check(const char *what, int32_t code, libraft_error *error)
+/* `error` is behind a pointer, because it gets its value in the same list of arguments. */
+static void check(const char *what, int32_t code, libraft_error *const *error)
 {
     if (code == LIBRAFT_OK)
         return;
-    fprintf(stderr, "kv: cannot %s: %s (%s)\n", what, libraft_error_message(error),
+    fprintf(stderr, "kv: cannot %s: %s (%s)\n", what, libraft_error_message(*error),
             libraft_code_name(code));
-    libraft_error_free(error);
     exit(1);
 }
 
@@ -659,22 +659,22 @@ int main(int argc, char **argv)
     machine.apply = apply_entries;
     machine.save_snapshot = save_snapshot;
     machine.restore_snapshot = restore_snapshot;
-    check("open the node", libraft_node_open(&options, &node, &error), error);
+    check("open the node", libraft_node_open(&options, &node, &error), &error);
     check("start the group", libraft_group_start(node, &group_options, &machine, &group, &error),
-          error);
+          &error);
     check("listen to events", libraft_group_set_event_callback(group, on_event, NULL, NULL, &error),
-          error);
+          &error);
 
     int listener = listen_for_clients((uint16_t)port);
     pthread_t thread;
     sem_init(&free_places, 0, CLIENTS_MAX);
     if (pthread_create(&thread, NULL, accept_clients, (void *)(intptr_t)listener) != 0)
-        check("start a thread", LIBRAFT_ERR_INTERNAL, NULL);
+        check("start a thread", LIBRAFT_ERR_INTERNAL, &error);
     printf("kv: node %" PRIu64 " serves clients on port %" PRIu64 "\n", options.node_id, port);
 
     int signal_number;
     sigwait(&ending, &signal_number);
-    check("close the node", libraft_node_close(node, &error), error);
+    check("close the node", libraft_node_close(node, &error), &error);
     puts("kv: closed");
     return 0;
 }

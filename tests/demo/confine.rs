@@ -148,3 +148,47 @@ fn checked(result: i64) -> io::Result<i64> {
         Ok(result)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    /// Whether `cat` can read `path` under this confinement; None if the confinement cannot be entered here.
+    fn can_read(confinement: Confinement, own: &Path, path: &Path) -> Option<bool> {
+        let mut command = Command::new("cat");
+        command.arg(path).current_dir(own);
+        // SAFETY: `enter` only makes system calls.
+        unsafe { command.pre_exec(move || confinement.enter()) };
+        command.output().ok().map(|output| output.status.success())
+    }
+
+    #[test]
+    fn a_confined_process_reads_its_own_folder_and_nothing_else_of_the_tree() {
+        let tree = std::env::temp_dir().join(format!("confine-{}", std::process::id()));
+        let own = tree.join("own");
+        fs::create_dir_all(&own).unwrap();
+        let tree = tree.canonicalize().unwrap();
+        let own = own.canonicalize().unwrap();
+        let (secret, mine) = (tree.join("secret"), own.join("mine"));
+        fs::write(&secret, "secret").unwrap();
+        fs::write(&mine, "mine").unwrap();
+
+        let ways = Confinement::candidates(&tree, &secret, &own).len();
+        for way in 0..ways {
+            let confinement = || Confinement::candidates(&tree, &secret, &own).swap_remove(way);
+            let name = confinement().name();
+            match can_read(confinement(), &own, Path::new("mine")) {
+                None => println!("{name} is not to be had here"),
+                Some(own_file) => {
+                    assert!(own_file, "{name} hides the process's own folder");
+                    let found = can_read(confinement(), &own, &secret);
+                    assert_eq!(found, Some(false), "{name} lets the process read the tree");
+                }
+            }
+        }
+        fs::remove_dir_all(&tree).unwrap();
+    }
+}
