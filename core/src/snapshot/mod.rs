@@ -12,13 +12,20 @@ use std::io;
 use crate::error::{Code, Error};
 
 mod catalog;
+pub mod exchange;
+mod line;
 pub mod manifest;
 pub mod reader;
+pub mod receiver;
+pub mod sender;
 pub mod store;
 pub mod writer;
 
+pub use exchange::Begin;
 pub use manifest::{ChunkHash, Manifest, SnapshotKind, SnapshotPoint};
 pub use reader::SnapshotReader;
+pub use receiver::receive_snapshot;
+pub use sender::{send_snapshot, Source};
 pub use store::{SnapshotPin, SnapshotStore};
 pub use writer::SnapshotWriter;
 

@@ -69,6 +69,13 @@ impl SnapshotReader {
         self.next_chunk += 1;
         Ok(Some(&self.chunk))
     }
+
+    /// Passes over the next chunk without reading it.
+    pub(super) fn skip_chunk(&mut self) {
+        self.position = 0;
+        self.chunk.clear();
+        self.next_chunk = self.manifest().chunks.len().min(self.next_chunk + 1);
+    }
 }
 
 #[cfg(test)]

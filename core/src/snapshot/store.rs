@@ -139,6 +139,12 @@ impl SnapshotStore {
         result
     }
 
+    /// The snapshot of this point, if it is complete here: a peer that did not hear so sends it again.
+    pub(super) fn complete(&self, point: &SnapshotPoint) -> Option<Arc<Manifest>> {
+        let manifests = self.list(point.group_id);
+        manifests.into_iter().find(|held| held.kind == SnapshotKind::Full && held.point() == *point)
+    }
+
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
         &self.shared.disk
     }

@@ -61,6 +61,19 @@ impl SnapshotWriter {
         self
     }
 
+    pub(super) fn chunk_bytes(&self) -> u32 {
+        self.chunk_bytes
+    }
+
+    /// Takes a whole chunk without gathering it first. False, and nothing is written, if it does not have this hash.
+    pub(super) fn push_chunk(&mut self, chunk: &[u8], hash: &ChunkHash) -> Result<bool> {
+        if ChunkHash::of(chunk) != *hash {
+            return Ok(false);
+        }
+        self.store_chunk(chunk, *hash)?;
+        Ok(true)
+    }
+
     pub fn point(&self) -> &SnapshotPoint {
         &self.point
     }
@@ -75,6 +88,11 @@ impl SnapshotWriter {
     /// **Errors**: the first error of a write; `NoSpace`; `Io`; `Stopped` if the snapshot was removed in the meantime.
     pub fn finish(self) -> Result<Arc<Manifest>> {
         self.finish_as(SnapshotKind::Full, true)
+    }
+
+    /// Completes a snapshot that came from a peer: it is durable on return, but does not count yet.
+    pub(super) fn finish_received(self) -> Result<Arc<Manifest>> {
+        self.finish_as(SnapshotKind::Full, false)
     }
 
     /// Completes the snapshot: first the stream is durable, then the manifest, then its name.
@@ -137,16 +155,23 @@ impl SnapshotWriter {
         if self.chunk.is_empty() {
             return Ok(());
         }
+        let chunk = std::mem::take(&mut self.chunk);
+        let stored = self.store_chunk(&chunk, ChunkHash::of(&chunk));
+        self.chunk = chunk;
+        self.chunk.clear();
+        stored
+    }
+
+    fn store_chunk(&mut self, chunk: &[u8], hash: ChunkHash) -> Result<()> {
         if self.chunks.len() == CHUNKS_MAX {
             let message = format!("a snapshot has at most {CHUNKS_MAX} chunks, and this one more");
             return Err(Error::rejected(Code::TooLarge, message));
         }
         let file = self.open_file()?;
         let path = self.folder.join(STREAM_FILE);
-        self.store.on_disk("write", &path, file.write_at(&self.chunk, self.written_bytes))?;
-        self.chunks.push(ChunkHash::of(&self.chunk));
-        self.written_bytes += self.chunk.len() as u64;
-        self.chunk.clear();
+        self.store.on_disk("write", &path, file.write_at(chunk, self.written_bytes))?;
+        self.chunks.push(hash);
+        self.written_bytes += chunk.len() as u64;
         if self.written_bytes - self.synced_bytes >= SYNC_BYTES {
             self.sync()?;
             self.check_space()?;

@@ -31,12 +31,15 @@ pub enum FrameKind {
     Messages = 4,
     /// Says that the dialing end is alive when it has nothing else to say. No body.
     Ping = 5,
+    /// A message of the snapshot exchange, from either end of a connection made for it.
+    Snapshot = 6,
 }
 
 impl FrameKind {
     fn from_byte(byte: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        [Hello, Welcome, Refuse, Messages, Ping].into_iter().find(|kind| *kind as u8 == byte)
+        const KINDS: [FrameKind; 6] = [Hello, Welcome, Refuse, Messages, Ping, Snapshot];
+        KINDS.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -56,18 +59,41 @@ pub fn begin(out: &mut Vec<u8>) {
 
 /// Writes the header of the one frame that `frame` is. Its body must be shorter than 4 GiB.
 pub fn seal(frame: &mut [u8], kind: FrameKind) {
-    let length = (frame.len() - HEADER_BYTES) as u32;
-    frame[0..2].copy_from_slice(&MAGIC);
-    frame[2] = FRAME_VERSION;
-    frame[3] = kind as u8;
-    frame[4..8].copy_from_slice(&0u32.to_le_bytes());
-    frame[8..12].copy_from_slice(&length.to_le_bytes());
-    let checksum = checksum(frame);
-    frame[12..16].copy_from_slice(&checksum.to_le_bytes());
+    let header = header(kind, &[&frame[HEADER_BYTES..]]);
+    frame[..HEADER_BYTES].copy_from_slice(&header);
 }
 
-fn checksum(frame: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&frame[..12]), &frame[HEADER_BYTES..])
+/// The header of a frame whose body is these pieces, one behind the other; for who does not want to copy them into one.
+/// Together they must be shorter than 4 GiB.
+pub fn header(kind: FrameKind, pieces: &[&[u8]]) -> [u8; HEADER_BYTES] {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut header = [0; HEADER_BYTES];
+    header[0..2].copy_from_slice(&MAGIC);
+    header[2] = FRAME_VERSION;
+    header[3] = kind as u8;
+    header[8..12].copy_from_slice(&(length as u32).to_le_bytes());
+    let checksum = checksum(&header, pieces);
+    header[12..16].copy_from_slice(&checksum.to_le_bytes());
+    header
+}
+
+fn checksum(header: &[u8; HEADER_BYTES], pieces: &[&[u8]]) -> u32 {
+    let start = crc32c::crc32c(&header[..12]);
+    pieces.iter().fold(start, |checksum, piece| crc32c::crc32c_append(checksum, piece))
+}
+
+/// What a header announces: the frame's kind, and the length of its body, which the caller compares with a cap.
+pub fn read_header(header: &[u8; HEADER_BYTES]) -> Result<(FrameKind, usize), WireError> {
+    let kind = check_header(header)?;
+    Ok((kind, u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize))
+}
+
+/// Whether this is the body that the header was made for.
+pub fn check_body(header: &[u8; HEADER_BYTES], body: &[u8]) -> Result<(), WireError> {
+    if header[12..16] != checksum(header, &[body]).to_le_bytes() {
+        return Err(WireError::new("the checksum of a frame is wrong"));
+    }
+    Ok(())
 }
 
 /// A frame of its own, for the handshake.
@@ -135,8 +161,7 @@ impl FrameReader {
         let Some(header) = self.buffer.first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
-        let kind = check_header(header)?;
-        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let (kind, length) = read_header(header)?;
         if length > self.body_bytes_max {
             let max = self.body_bytes_max;
             return Err(format!("a frame of {length} bytes exceeds the cap of {max}").into());
@@ -145,10 +170,7 @@ impl FrameReader {
         if self.buffer.len() < self.frame_bytes {
             return Ok(None);
         }
-        let stored = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
-        if stored != checksum(&self.buffer[..self.frame_bytes]) {
-            return Err(WireError::new("the checksum of a frame is wrong"));
-        }
+        check_body(header, &self.buffer[HEADER_BYTES..self.frame_bytes])?;
         let body = self.buffer.split_to(self.frame_bytes).freeze().slice(HEADER_BYTES..);
         self.frame_bytes = HEADER_BYTES;
         Ok(Some(Frame { kind, body, held_bytes: self.allocated_bytes }))
