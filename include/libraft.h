@@ -1184,7 +1184,7 @@ typedef struct {
   /**
    * Zero.
    */
-  uint64_t reserved[3];
+  uint64_t reserved[4];
 } libraft_completion;
 
 /**

@@ -35,7 +35,7 @@ pub struct libraft_completion {
     /// The position of the entry in its batch; 0 for other calls.
     pub position: u64,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 4],
 }
 
 /// Called once for each accepted call, with one completion, or for a batch with one for each entry,
@@ -251,7 +251,7 @@ fn describe(
         result_len: 0,
         error: std::ptr::null(),
         position: position as u64,
-        reserved: [0; 3],
+        reserved: [0; 4],
     };
     match result {
         Ok(done) => {
