@@ -204,11 +204,7 @@ impl<C> Replica<C> {
     /// Whether [`drain`](Replica::drain) may have something to hand out.
     pub fn wants_drain(&self) -> bool {
         let raft_has = self.raft.as_ref().is_some_and(|raft| raft.has_ready());
-        !self.out.is_empty()
-            || raft_has
-            || !self.forwarded.is_empty()
-            || self.proposals.has_queued()
-            || self.reads.is_due(self.now)
+        !self.out.is_empty() || raft_has || self.can_propose() || self.can_ask_reads()
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Replica<C>)) {
@@ -249,7 +245,7 @@ impl<C> Replica<C> {
             Event::SnapshotTaken { result } => self.snapshot_taken(result),
             Event::TakeSnapshot { completion } => self.take_snapshot(completion),
             Event::Restored { snapshot } => self.restored(snapshot),
-            Event::MachineSynced { index } => self.snapshots.machine_synced(index),
+            Event::MachineSynced { index } => self.machine_synced(index),
             Event::SnapshotReceived { from, peer, term, snapshot } => {
                 self.snapshot_received(from, peer, term, snapshot);
             }
@@ -283,7 +279,7 @@ impl<C> Replica<C> {
         let alone = raft.raft.prs().is_singleton();
         !self.snapshots.is_installing()
             && !self.snapshots.needs_state
-            && !(alone && !self.persist.is_empty())
+            && (!alone || self.persist.is_empty())
     }
 
     fn unreachable(&mut self, node_id: NodeId) {

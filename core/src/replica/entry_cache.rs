@@ -30,7 +30,8 @@ impl EntryCache {
         self.entries.front().map(|entry| entry.index)
     }
 
-    pub fn bytes(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -39,7 +40,8 @@ impl EntryCache {
         self.largest_bytes
     }
 
-    pub fn get(&self, index: Index) -> Option<&Entry> {
+    #[cfg(test)]
+    fn get(&self, index: Index) -> Option<&Entry> {
         let first = self.first_index()?;
         self.entries.get(index.checked_sub(first)? as usize)
     }

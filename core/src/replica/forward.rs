@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft::eraftpb::{Entry, Message, MessageType};
 use raft::StateRole;
 
-use super::core::{Phase, Replica};
+use super::core::Replica;
 use super::effect::Completion;
 use super::entry::{entry_bytes, entry_of, ProposalId, PROPOSAL_ID_BYTES_MAX};
 use super::message::PeerMessage;
@@ -63,10 +63,25 @@ impl<C> Replica<C> {
         Ok(())
     }
 
+    /// Whether proposals wait that can leave now.
+    pub(super) fn can_propose(&self) -> bool {
+        let Some(raft) = self.raft.as_ref() else { return false };
+        let leads = raft.raft.state == StateRole::Leader;
+        match leads {
+            true if raft.raft.lead_transferee.is_some() => false,
+            true => !self.forwarded.is_empty() || self.proposals.has_queued(),
+            false => {
+                let leader = raft.raft.leader_id;
+                !self.forwarded.is_empty()
+                    || self.proposals.has_queued() && self.route(leader).is_some()
+            }
+        }
+    }
+
     /// Lets go what can leave: at the leader into raft-rs, else in messages to the leader. Without a leader, or while
     /// leadership is being handed over, it waits.
     pub(super) fn propose_all(&mut self) {
-        if self.forwarded.is_empty() && !self.proposals.has_queued() {
+        if !self.can_propose() {
             return;
         }
         let Some(raft) = self.raft.as_ref() else { return };
@@ -74,12 +89,9 @@ impl<C> Replica<C> {
         let (term, leader, own) = (raft.term, raft.leader_id, raft.id);
         if raft.state != StateRole::Leader {
             self.refuse_forwarded(Code::NotLeader);
-            if leader != 0 && self.route(leader).is_some() {
+            if self.route(leader).is_some() {
                 self.forward_all(term, leader);
             }
-            return;
-        }
-        if raft.lead_transferee.is_some() {
             return;
         }
         if let Some(error) = self.overload() {
@@ -98,10 +110,10 @@ impl<C> Replica<C> {
             };
             let boot = self.options.boot_counter;
             let room = room.min(LEAVING_BYTES_MAX);
+            let first = self.proposals.next_sequence();
             let data = self.proposals.leave(own, boot, term, own, room);
-            let sequences: Vec<u64> = data.iter().filter_map(|data| sequence_of(data)).collect();
             if !self.append(data) {
-                for sequence in sequences {
+                for sequence in first..self.proposals.next_sequence() {
                     let error = Error::rejected(Code::Busy, "the leader did not take the proposal");
                     self.proposals.complete(sequence, &mut self.out.completions, Err(error));
                 }
@@ -249,17 +261,21 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Asks for the read indexes that are due, once there is a leader that can tell them.
+    /// Whether reads wait that a leader can be asked for now. One that has committed nothing in its term knows no index.
+    pub(super) fn can_ask_reads(&self) -> bool {
+        let Some(raft) = self.raft.as_ref() else { return false };
+        self.reads.is_due(self.now)
+            && raft.raft.leader_id != 0
+            && (raft.raft.state != StateRole::Leader || raft.raft.commit_to_current_term())
+    }
+
+    /// Asks for the read indexes that are due.
     pub(super) fn ask_reads(&mut self) {
-        if !matches!(self.phase, Phase::Active) || !self.reads.is_due(self.now) {
+        if !self.can_ask_reads() {
             return;
         }
         let Some(raft) = self.raft.as_ref() else { return };
         let (leader, own) = (raft.raft.leader_id, raft.raft.id);
-        let ready = raft.raft.state != StateRole::Leader || raft.raft.commit_to_current_term();
-        if leader == 0 || !ready {
-            return;
-        }
         let boot = self.options.boot_counter;
         for sequence in self.reads.ask(self.now, self.options.election_ticks) {
             if leader == own {
@@ -340,8 +356,4 @@ impl<C> Replica<C> {
         self.proposals.complete_terms(|term| term < through_term, done, overwritten);
         self.reads.applied(self.apply.applied(), &mut self.out.completions);
     }
-}
-
-fn sequence_of(data: &[u8]) -> Option<u64> {
-    ProposalId::read(data).map(|(id, _)| id.sequence)
 }

@@ -30,10 +30,10 @@ mod receive;
 mod snapshots;
 mod start;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod window;
-#[cfg(test)]
-mod world;
 
 pub use self::core::{Replica, ReplicaOptions, ReplicaStatus};
 pub use effect::{AppliedEntry, Completion, Effects, MachineWork, Notice, Role, SendSnapshot};

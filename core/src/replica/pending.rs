@@ -74,6 +74,11 @@ impl<C> Proposals<C> {
         self.bytes
     }
 
+    /// The sequence of the proposal that leaves next.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     pub fn has_queued(&self) -> bool {
         !self.queue.is_empty()
     }

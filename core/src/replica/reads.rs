@@ -66,13 +66,15 @@ impl<C> Reads<C> {
 
     /// Whether something is to be asked for at tick `now`.
     pub fn is_due(&self, now: u64) -> bool {
-        !self.fresh.is_empty() || self.batches.iter().any(|batch| batch.state.is_due(now))
+        let asked = self.batches.iter().filter(|batch| batch.state.is_open()).count();
+        !self.fresh.is_empty() && asked < ASKED_MAX
+            || self.batches.iter().any(|batch| batch.state.is_due(now))
     }
 
     /// The batches to be asked for at tick `now`; asked again after `patience` ticks.
     pub fn ask(&mut self, now: u64, patience: u64) -> Vec<u64> {
-        let asked = self.batches.iter().filter(|batch| !matches!(batch.state, State::Known { .. }));
-        if !self.fresh.is_empty() && asked.count() < ASKED_MAX {
+        let asked = self.batches.iter().filter(|batch| batch.state.is_open()).count();
+        if !self.fresh.is_empty() && asked < ASKED_MAX {
             let reads = std::mem::take(&mut self.fresh);
             let sequence = self.next_sequence;
             self.next_sequence += 1;
@@ -89,7 +91,7 @@ impl<C> Reads<C> {
     /// The read index of a batch is known.
     pub fn known(&mut self, sequence: u64, index: Index) {
         if let Some(batch) = self.batches.iter_mut().find(|batch| batch.sequence == sequence) {
-            if !matches!(batch.state, State::Known { .. }) {
+            if batch.state.is_open() {
                 batch.state = State::Known { index };
             }
         }
@@ -107,7 +109,7 @@ impl<C> Reads<C> {
     /// Who was asked does not lead any more.
     pub fn leader_changed(&mut self, now: u64) {
         for batch in &mut self.batches {
-            if !matches!(batch.state, State::Known { .. }) {
+            if batch.state.is_open() {
                 batch.state = State::Due { tick: now };
             }
         }
@@ -171,6 +173,10 @@ impl<C> Reads<C> {
 }
 
 impl State {
+    fn is_open(&self) -> bool {
+        !matches!(self, State::Known { .. })
+    }
+
     fn is_due(&self, now: u64) -> bool {
         match self {
             State::Due { tick } => *tick <= now,

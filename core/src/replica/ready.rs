@@ -19,13 +19,13 @@ impl<C> Replica<C> {
     /// Does everything that follows from what was taken in.
     pub(super) fn work(&mut self) {
         self.try_form();
-        self.propose_all();
         loop {
+            self.propose_all();
             self.ask_reads();
             self.drive_change();
             self.handle_readies();
             let more = self.raft.as_ref().is_some_and(|raft| raft.has_ready());
-            if !more {
+            if !more && !self.can_propose() {
                 break;
             }
         }
@@ -248,6 +248,9 @@ pub fn hard_state_of(hard_state: &HardState) -> log::HardState {
 /// raft-rs sends a message without entries whenever the commit index moves. One that the same batch follows up, or that
 /// follows one, with entries for the same peer says nothing of its own.
 fn join_appends(messages: &mut Vec<Message>) {
+    if messages.len() < 2 {
+        return;
+    }
     let mut kept: Vec<Message> = Vec::with_capacity(messages.len());
     for message in messages.drain(..) {
         let is_append = |other: &Message| other.get_msg_type() == MessageType::MsgAppend;

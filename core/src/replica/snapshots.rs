@@ -127,6 +127,11 @@ impl<C> Snapshots<C> {
 }
 
 impl<C> Replica<C> {
+    pub(super) fn machine_synced(&mut self, index: Index) {
+        self.snapshots.machine_synced(index);
+        self.compact();
+    }
+
     pub(super) fn take_snapshot(&mut self, completion: C) {
         let error = self.ended().or_else(|| {
             let idle = !matches!(self.phase, Phase::Active);

@@ -1,0 +1,9 @@
+//! Tests of the whole replica, in a world of their own.
+
+mod calls;
+mod formation;
+mod members;
+mod messages;
+mod random;
+mod snapshots;
+mod world;

@@ -1,0 +1,232 @@
+//! Replicas in a world of chance: messages are lost and overtake each other, nodes lose power, disks and machines are slow.
+//! Whatever happens, what is committed stays, all machines apply the same, and every call completes once and truly.
+//!
+//! The seed is printed; `REPLICA_SEED` runs a single one, `REPLICA_SEEDS` so many.
+
+use std::collections::BTreeMap;
+
+use super::world::{options, World};
+use crate::error::Outcome;
+use crate::ids::{Index, NodeId, Term};
+use crate::replica::{Event, MemberChange, Notice, ReplicaOptions, Role};
+
+struct Chance(u64);
+
+impl Chance {
+    /// A number below `limit`.
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    fn one_in(&mut self, chances: u64) -> bool {
+        self.below(chances) == 0
+    }
+}
+
+/// What must hold at all times.
+#[derive(Default)]
+struct Truth {
+    /// What the machines applied at each index.
+    applied: BTreeMap<Index, String>,
+    leaders: BTreeMap<Term, NodeId>,
+}
+
+impl Truth {
+    fn check(&mut self, world: &World, newest: usize) {
+        for (node_id, node) in &world.nodes {
+            let status = match &node.replica {
+                Some(replica) => replica.status(),
+                None => continue,
+            };
+            assert!(status.failure.is_none(), "node {node_id} failed: {:?}", status.failure);
+            if status.role == Role::Leader {
+                let leader = *self.leaders.entry(status.term).or_insert(*node_id);
+                assert_eq!(leader, *node_id, "two leaders in term {}", status.term);
+            }
+            for (index, data) in node.machine.entries.iter().rev().take(newest) {
+                let data = String::from_utf8_lossy(data).into_owned();
+                let known = self.applied.entry(*index).or_insert_with(|| data.clone());
+                assert_eq!(*known, data, "node {node_id} applied something else at {index}");
+            }
+        }
+    }
+}
+
+fn disturb(world: &mut World, chance: &mut Chance, nodes: u64) {
+    let node_id = 1 + chance.below(nodes);
+    let kind = chance.below(100);
+    if world.node(node_id).replica.is_none() && (66..99).contains(&kind) {
+        return;
+    }
+    match kind {
+        0..=29 => {
+            if !world.network.is_empty() {
+                let position = match chance.below(4) {
+                    0 => chance.below(world.network.len() as u64) as usize,
+                    _ => 0,
+                };
+                let packet = world.network.remove(position);
+                if let Some(packet) = packet.filter(|_| !chance.one_in(12)) {
+                    world.deliver(packet);
+                }
+            }
+        }
+        30..=44 => {
+            world.sync(node_id);
+        }
+        45..=57 => {
+            world.work(node_id);
+        }
+        58..=62 => {
+            world.read(node_id);
+        }
+        63..=65 => {
+            world.transfer(node_id);
+        }
+        66..=79 => world.tick(node_id),
+        80..=91 => {
+            let count = 1 + chance.below(3);
+            for _ in 0..count {
+                let data = format!("call {}", world.next_call + 1);
+                world.propose(node_id, &data);
+            }
+        }
+        92..=94 => {
+            world.read_index(node_id);
+        }
+        95 => {
+            let change = match chance.below(2) {
+                0 => MemberChange::Demote { node_id: 1 + chance.below(nodes) },
+                _ => MemberChange::Promote { node_id: 1 + chance.below(nodes) },
+            };
+            world.change(node_id, vec![change]);
+        }
+        96 => {
+            let completion = world.call(node_id);
+            let to = 1 + chance.below(nodes);
+            world.step(node_id, Event::TransferLeadership { to, completion, timeout_ticks: 30 });
+        }
+        97 => {
+            let completion = world.call(node_id);
+            world.step(node_id, Event::TakeSnapshot { completion });
+        }
+        98 => world.step(node_id, Event::Unreachable { node_id: 1 + chance.below(nodes) }),
+        _ => {
+            if chance.one_in(6) && world.node(node_id).replica.is_some() {
+                world.crash(node_id);
+            }
+            if world.node(node_id).replica.is_none() {
+                world.restart(node_id).expect("what was synced can be opened");
+            }
+        }
+    }
+}
+
+fn run(seed: u64, steps: u64) {
+    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let nodes = 3 + chance.below(3);
+    let mut world = World { jitter: seed, ..World::default() };
+    let initial: Vec<NodeId> = (1..=nodes).collect();
+    for node_id in 1..=nodes {
+        // Small, so that entries are read from the disk.
+        let options = ReplicaOptions { entry_cache_bytes: 400, ..options(node_id, &initial) };
+        world.add(options).expect("the options are right");
+    }
+    world.settle();
+    let mut truth = Truth::default();
+    for _ in 0..steps {
+        disturb(&mut world, &mut chance, nodes);
+        truth.check(&world, 50);
+    }
+    heal(&mut world, nodes);
+    truth.check(&world, usize::MAX);
+    check_calls(&world, &truth);
+    let done = world.nodes.values().flat_map(|node| &node.done);
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, outcome) in done {
+        let kind = match outcome {
+            Ok(_) => "done".to_string(),
+            Err(error) => format!("{:?}/{:?}", error.outcome, error.code),
+        };
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let installed = |notice: &&Notice| matches!(notice, Notice::SnapshotInstalled { .. });
+    let installs = world.nodes.values().flat_map(|node| &node.notices).filter(installed).count();
+    println!(
+        "{nodes} nodes, terms {:?}, {installs} installs: {kinds:?}",
+        truth.leaders.keys().last()
+    );
+}
+
+/// Lets everyone come back, and time enough pass that every call is answered.
+fn heal(world: &mut World, nodes: u64) {
+    for node_id in 1..=nodes {
+        if world.node(node_id).replica.is_none() {
+            world.restart(node_id).expect("what was synced can be opened");
+        }
+    }
+    for _ in 0..150 {
+        world.quiesce();
+        for node_id in 1..=nodes {
+            world.tick(node_id);
+        }
+    }
+    world.quiesce();
+    let data = format!("call {}", world.next_call + 1);
+    let last = world.propose(1, &data);
+    for _ in 0..20 {
+        world.quiesce();
+        for node_id in 1..=nodes {
+            world.tick(node_id);
+        }
+    }
+    world.quiesce();
+    assert!(world.outcome(last).is_ok(), "a healed group serves: {:?}", world.outcome(last));
+    for node_id in 2..=nodes {
+        assert_eq!(world.applied(1), world.applied(node_id), "all apply the same");
+    }
+}
+
+fn check_calls(world: &World, truth: &Truth) {
+    let mut places: BTreeMap<&str, Vec<Index>> = BTreeMap::new();
+    for (index, data) in &truth.applied {
+        places.entry(data).or_default().push(*index);
+    }
+    for call in world.calls.keys() {
+        let data = format!("call {call}");
+        let applied = places.get(data.as_str()).map_or(&[][..], |places| &places[..]);
+        assert!(applied.len() <= 1, "{data} was applied at {applied:?}");
+        if world.lost.contains(call) || !world.is_done(*call) {
+            assert!(world.lost.contains(call), "{data} was never answered");
+            continue;
+        }
+        match world.outcome(*call) {
+            Ok(completion) if world.floors.contains_key(call) => {
+                assert!(completion.index >= world.floors[call], "read {call} is stale");
+            }
+            Ok(completion) if !completion.result.is_empty() => {
+                assert_eq!(completion.result, data, "it got its own result");
+                assert_eq!(applied, [completion.index], "{data} is where it says");
+            }
+            Err(error) if error.outcome == Outcome::Rejected => {
+                assert!(applied.is_empty(), "{data} was rejected ({error:?}) and applied");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_all_apply_the_same_and_calls_tell_the_truth() {
+    if let Ok(seed) = std::env::var("REPLICA_SEED") {
+        return run(seed.parse().expect("REPLICA_SEED is a number"), 6_000);
+    }
+    let seeds = std::env::var("REPLICA_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    for seed in 1..=seeds.unwrap_or(20) {
+        println!("REPLICA_SEED={seed}");
+        run(seed, 2_000);
+    }
+}
