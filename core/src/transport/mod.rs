@@ -37,6 +37,7 @@ mod accept;
 mod address;
 mod connection;
 mod dial;
+mod options;
 mod outgoing;
 mod peer;
 mod receive;
@@ -48,57 +49,11 @@ mod tests;
 pub use crate::wire::Intent;
 pub use crate::wire::Introduction as DialOptions;
 pub use dial::dial_blocking;
+pub use options::TransportOptions;
 
 use address::Resolver;
 use connection::{Connection, Phase};
 use peer::{Backoff, Peer, Witness};
-
-/// How a transport is set up.
-#[derive(Clone, Debug)]
-pub struct TransportOptions {
-    pub cluster: String,
-    pub identity: PeerIdentity,
-    /// How often the data directory was opened.
-    pub boot_counter: u64,
-    /// `host:port` or `[ipv6]:port`; port 0 takes a free one.
-    pub listen_address: String,
-    /// What peers are told to dial; empty for the address that is listened on.
-    pub advertised_address: String,
-    /// Allows listening beyond loopback: nothing is encrypted or authenticated yet.
-    pub insecure_transport: bool,
-    /// The longest frame body that is read. An entry must fit into it, with a few bytes to spare.
-    pub frame_bytes_max: usize,
-    /// Bytes that may wait for one peer.
-    pub queue_bytes_max: usize,
-    /// The time for connecting and introducing oneself.
-    pub handshake_timeout_ms: u64,
-    /// A peer that says nothing, or takes nothing, for so long is disconnected.
-    pub idle_timeout_ms: u64,
-    pub backoff_min_ms: u64,
-    pub backoff_max_ms: u64,
-    /// Where the jitter of the backoff comes from; different on every node.
-    pub seed: u64,
-}
-
-impl TransportOptions {
-    pub fn new(cluster: &str, identity: PeerIdentity) -> TransportOptions {
-        TransportOptions {
-            cluster: cluster.to_string(),
-            identity,
-            boot_counter: 0,
-            listen_address: "127.0.0.1:0".to_string(),
-            advertised_address: String::new(),
-            insecure_transport: false,
-            frame_bytes_max: 16 << 20,
-            queue_bytes_max: 64 << 20,
-            handshake_timeout_ms: 2_000,
-            idle_timeout_ms: 5_000,
-            backoff_min_ms: 20,
-            backoff_max_ms: 2_000,
-            seed: identity.node_id,
-        }
-    }
-}
 
 /// What came in.
 // Nearly all are messages: a box around each would cost more than the space in the others.
@@ -253,67 +208,6 @@ impl Transport {
     /// The journal's position, which handshakes tell.
     pub fn set_position(&mut self, lsn: Lsn) {
         self.position = lsn;
-    }
-
-    /// Whom to keep connections to, with address: the union over all groups. A node id may appear with several
-    /// incarnations (while a wiped node is being replaced), and with a nil one, for which any will do. Whoever has another
-    /// incarnation is refused. A changed address reconnects. Connections to nodes that are no longer listed end, unless
-    /// those are still connected to us. This node itself is skipped.
-    pub fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
-        let mut wanted: HashMap<NodeId, (Vec<_>, &str)> = HashMap::new();
-        for (identity, address) in peers {
-            if identity.node_id != self.options.identity.node_id {
-                let entry = wanted.entry(identity.node_id).or_default();
-                entry.0.push(identity.incarnation);
-                entry.1 = address;
-            }
-        }
-        let gone: Vec<NodeId> =
-            self.peers.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
-        for node_id in gone {
-            self.peer_not_wanted(node_id);
-        }
-        for (node_id, (incarnations, address)) in wanted {
-            self.peer_wanted(node_id, incarnations, address);
-        }
-        self.next_timers_ms = 0;
-    }
-
-    fn peer_not_wanted(&mut self, node_id: NodeId) {
-        let connected = self.receiving.contains_key(&node_id);
-        if let Some(peer) = self.peers.get_mut(&node_id) {
-            if connected {
-                peer.guest = true;
-                return;
-            }
-            if let Some(slot) = peer.connection {
-                self.mark_broken(slot);
-            }
-            self.peers.remove(&node_id);
-        }
-    }
-
-    fn peer_wanted(&mut self, node_id: NodeId, incarnations: Vec<crate::ids::Uuid>, address: &str) {
-        let Some(peer) = self.peers.get_mut(&node_id) else {
-            self.peers.insert(node_id, Peer::new(address, incarnations, false));
-            return;
-        };
-        peer.guest = false;
-        peer.incarnations = incarnations;
-        let mut ends = Vec::new();
-        if peer.address != address {
-            peer.set_address(address);
-            ends.extend(peer.connection);
-        }
-        for slot in peer.connection.into_iter().chain(self.receiving.get(&node_id).copied()) {
-            let phase = self.slots[slot].as_ref().map(|connection| connection.phase);
-            if let Some(Phase::Sending { peer: other } | Phase::Receiving { peer: other }) = phase {
-                if !peer.accepts(other.incarnation) {
-                    ends.push(slot);
-                }
-            }
-        }
-        ends.into_iter().for_each(|slot| self.mark_broken(slot));
     }
 
     /// Queues an envelope; it leaves with the next [`Transport::flush`]. `false` if it was dropped: there is no connection

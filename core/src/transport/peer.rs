@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::connection::Phase;
+use super::Transport;
 use crate::ids::{NodeId, Uuid};
 use crate::log::Lsn;
 use crate::replica::PeerIdentity;
@@ -73,6 +75,69 @@ impl Peer {
     pub fn dial_after(&mut self, wait_ms: u64) {
         self.wait_ms = wait_ms;
         self.dial_ms = None;
+    }
+}
+
+impl Transport {
+    /// Whom to keep connections to, with address: the union over all groups. A node id may appear with several
+    /// incarnations (while a wiped node is being replaced), and with a nil one, for which any will do. Whoever has another
+    /// incarnation is refused. A changed address reconnects. Connections to nodes that are no longer listed end, unless
+    /// those are still connected to us. This node itself is skipped.
+    pub fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
+        let mut wanted: HashMap<NodeId, (Vec<_>, &str)> = HashMap::new();
+        for (identity, address) in peers {
+            if identity.node_id != self.options.identity.node_id {
+                let entry = wanted.entry(identity.node_id).or_default();
+                entry.0.push(identity.incarnation);
+                entry.1 = address;
+            }
+        }
+        let gone: Vec<NodeId> =
+            self.peers.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
+        for node_id in gone {
+            self.peer_not_wanted(node_id);
+        }
+        for (node_id, (incarnations, address)) in wanted {
+            self.peer_wanted(node_id, incarnations, address);
+        }
+        self.next_timers_ms = 0;
+    }
+
+    fn peer_not_wanted(&mut self, node_id: NodeId) {
+        let connected = self.receiving.contains_key(&node_id);
+        if let Some(peer) = self.peers.get_mut(&node_id) {
+            if connected {
+                peer.guest = true;
+                return;
+            }
+            if let Some(slot) = peer.connection {
+                self.mark_broken(slot);
+            }
+            self.peers.remove(&node_id);
+        }
+    }
+
+    fn peer_wanted(&mut self, node_id: NodeId, incarnations: Vec<Uuid>, address: &str) {
+        let Some(peer) = self.peers.get_mut(&node_id) else {
+            self.peers.insert(node_id, Peer::new(address, incarnations, false));
+            return;
+        };
+        peer.guest = false;
+        peer.incarnations = incarnations;
+        let mut ends = Vec::new();
+        if peer.address != address {
+            peer.set_address(address);
+            ends.extend(peer.connection);
+        }
+        for slot in peer.connection.into_iter().chain(self.receiving.get(&node_id).copied()) {
+            let phase = self.slots[slot].as_ref().map(|connection| connection.phase);
+            if let Some(Phase::Sending { peer: other } | Phase::Receiving { peer: other }) = phase {
+                if !peer.accepts(other.incarnation) {
+                    ends.push(slot);
+                }
+            }
+        }
+        ends.into_iter().for_each(|slot| self.mark_broken(slot));
     }
 }
 

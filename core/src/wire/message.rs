@@ -7,6 +7,10 @@
 //! **Memory**: an entry's data is a slice of the read buffer if its envelope fills a good part of that, else of a copy
 //! that all entries of the envelope share. So what keeps entries keeps at most [`HELD_BYTES_RATIO`] times their size.
 
+mod control;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 
@@ -15,9 +19,6 @@ use super::frame::Frame;
 use super::WireError;
 use crate::ids::{Uuid, NUMBER_LIMIT};
 use crate::replica::{Envelope, PeerMessage};
-
-#[path = "control.rs"]
-mod control;
 
 /// Entries, proposals and sequences in one frame.
 pub const ITEMS_PER_FRAME_MAX: usize = 1 << 16;
@@ -336,7 +337,3 @@ fn entry_type(number: u64) -> Result<EntryType, WireError> {
         _ => Err(WireError::new("an entry of unknown type")),
     }
 }
-
-#[cfg(test)]
-#[path = "message_tests.rs"]
-mod tests;
