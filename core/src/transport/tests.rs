@@ -402,7 +402,7 @@ fn a_peer_that_sends_without_end_gets_a_bounded_share_of_each_turn() {
     drive(&mut [&mut two], "32 MiB", |nodes| {
         let bytes_in = nodes[0].transport.status().bytes_in;
         // One round for the event and one for the tick, each overrun by one read at most.
-        assert!(bytes_in - last <= 2 * (256 + 64) << 10, "{} bytes in a turn", bytes_in - last);
+        assert!(bytes_in - last <= (2 * (256 + 64)) << 10, "{} bytes in a turn", bytes_in - last);
         last = bytes_in;
         bytes_in - before == 32 << 20
     });
