@@ -1,10 +1,14 @@
 //! Connections to peers over TCP, driven by the event loop that owns them.
 //!
 //! Each node dials every peer and sends on the connection it dialed; it reads on those it accepted. So two nodes have two
-//! connections between them, and neither needs to agree with the other on which one to keep. A node that dials us
-//! without being a known peer becomes a *guest*: it is dialed back at the address its handshake tells, so that it can be
-//! answered, for as long as it stays connected. (A node that waits to be added does not know its leader, and one that
-//! lags behind may not know a new one.)
+//! connections between them, and neither needs to agree with the other on which one to keep.
+//!
+//! A node that dials us without being listed becomes a *guest*: it is dialed back at the address its handshake tells, so
+//! that it can be answered, for as long as it stays connected. A node that waits to be added does not know its leader,
+//! and one that lags behind may not know a new one, nor that a wiped node was replaced: if it refused the new
+//! incarnation, and that one led, it could never learn. So an incarnation other than the listed one is refused only while
+//! the listed one is connected, and logged otherwise. Which messages it may send is for the replicas to judge: each
+//! comes with the identity of its sender.
 //!
 //! Nothing here blocks, and nobody's slowness is anybody else's: what waits for a peer is bounded in bytes and dropped
 //! beyond that (Raft sends again), and a socket is read in rounds of bounded size. mio's readiness is edge-triggered: it
@@ -383,19 +387,16 @@ impl Transport {
             peer.connection = None;
             let wait_ms = self.backoff.wait_ms(peer.failures);
             peer.dial_after(wait_ms);
-            peer.failures = peer.failures.saturating_add(1);
+            if connection.phase.is_handshake() {
+                peer.failures = peer.failures.saturating_add(1);
+            }
         }
     }
 
     fn no_longer_receiving(&mut self, node_id: NodeId, slot: usize) {
-        if self.receiving.get(&node_id) != Some(&slot) {
-            return;
-        }
-        self.receiving.remove(&node_id);
-        if self.peers.get(&node_id).is_some_and(|peer| peer.guest) {
-            if let Some(dialed) = self.peers.remove(&node_id).and_then(|peer| peer.connection) {
-                self.mark_broken(dialed);
-            }
+        if self.receiving.get(&node_id) == Some(&slot) {
+            self.receiving.remove(&node_id);
+            self.change_peer(node_id, |peer| peer.told = None);
         }
     }
 }

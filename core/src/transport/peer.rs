@@ -10,15 +10,17 @@ use crate::log::Lsn;
 use crate::replica::PeerIdentity;
 use crate::wire::{Introduction, Refuse};
 
-/// A node that a connection is kept to.
+/// A node that a connection is kept to: because the owner listed it, or because it is connected to us.
 pub struct Peer {
+    /// The listed address; empty if the node is not listed.
     pub address: String,
-    /// The incarnations it may have; a nil one stands for any.
+    /// The listed incarnations, of which a nil one stands for any; none if the node is not listed.
     pub incarnations: Vec<Uuid>,
-    /// Nobody asked for it: it dialed us, and can be answered as long as it stays connected.
-    pub guest: bool,
-    /// What the address stands for, tried in turn; empty until it was resolved.
+    /// What the node itself said, as long as it is connected to us.
+    pub told: Option<Told>,
+    /// What the address `resolved_from` stands for, tried in turn.
     pub resolved: Vec<SocketAddr>,
+    pub resolved_from: String,
     pub resolving: bool,
     /// Slot of the connection dialed, whether its handshake is over or not.
     pub connection: Option<usize>,
@@ -30,13 +32,21 @@ pub struct Peer {
     pub dial_ms: Option<u64>,
 }
 
+/// What a node that dialed us said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub incarnation: Uuid,
+    pub address: String,
+}
+
 impl Peer {
-    pub fn new(address: &str, incarnations: Vec<Uuid>, guest: bool) -> Peer {
+    pub fn new() -> Peer {
         Peer {
-            address: address.to_string(),
-            incarnations,
-            guest,
+            address: String::new(),
+            incarnations: Vec::new(),
+            told: None,
             resolved: Vec::new(),
+            resolved_from: String::new(),
             resolving: false,
             connection: None,
             failures: 0,
@@ -45,31 +55,43 @@ impl Peer {
         }
     }
 
-    pub fn accepts(&self, incarnation: Uuid) -> bool {
+    pub fn is_listed(&self) -> bool {
+        !self.incarnations.is_empty()
+    }
+
+    /// Whether the list has this incarnation.
+    pub fn lists(&self, incarnation: Uuid) -> bool {
         self.incarnations.iter().any(|known| known.is_nil() || *known == incarnation)
     }
 
-    /// Who must answer at the address: a certain incarnation if there is only one.
-    pub fn expected(&self, node_id: NodeId) -> PeerIdentity {
-        let incarnation = match self.incarnations[..] {
-            [only] => only,
-            _ => Uuid::NIL,
-        };
-        PeerIdentity { node_id, incarnation }
+    /// Somebody who is connected to us, but not with a listed incarnation: a *guest*.
+    pub fn guest(&self) -> Option<&Told> {
+        self.told.as_ref().filter(|told| !self.lists(told.incarnation))
     }
 
-    /// Forgets what the old address stood for.
-    pub fn set_address(&mut self, address: &str) {
-        self.address = address.to_string();
-        self.resolved.clear();
-        self.resolving = false;
-        self.dial_at_once();
+    /// Whether envelopes for this node may go to this incarnation of it.
+    pub fn may_be(&self, incarnation: Uuid) -> bool {
+        match self.guest() {
+            Some(guest) => guest.incarnation == incarnation,
+            None => self.lists(incarnation),
+        }
+    }
+
+    /// Where to dial next, and which incarnation to expect there (nil for any). A listed node that moved is dialed at
+    /// the address it told us itself every other time that the listed one fails.
+    pub fn target(&self) -> (&str, Uuid) {
+        match (&self.told, &self.incarnations[..]) {
+            (Some(told), _) if self.guest().is_some() || self.failures % 2 == 1 => {
+                (&told.address, told.incarnation)
+            }
+            (_, [only]) => (&self.address, *only),
+            _ => (&self.address, Uuid::NIL),
+        }
     }
 
     pub fn dial_at_once(&mut self) {
         self.failures = 0;
-        self.wait_ms = 0;
-        self.dial_ms = None;
+        self.dial_after(0);
     }
 
     pub fn dial_after(&mut self, wait_ms: u64) {
@@ -80,64 +102,63 @@ impl Peer {
 
 impl Transport {
     /// Whom to keep connections to, with address: the union over all groups. A node id may appear with several
-    /// incarnations (while a wiped node is being replaced), and with a nil one, for which any will do. Whoever has another
-    /// incarnation is refused. A changed address reconnects. Connections to nodes that are no longer listed end, unless
-    /// those are still connected to us. This node itself is skipped.
+    /// incarnations (while a wiped node is being replaced), and with a nil one, for which any will do. A changed address
+    /// reconnects. Connections to nodes that are no longer listed end, unless those are still connected to us. This node
+    /// itself is skipped.
     pub fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
-        let mut wanted: HashMap<NodeId, (Vec<_>, &str)> = HashMap::new();
+        let mut listed: HashMap<NodeId, (Vec<Uuid>, &str)> = HashMap::new();
         for (identity, address) in peers {
             if identity.node_id != self.options.identity.node_id {
-                let entry = wanted.entry(identity.node_id).or_default();
+                let entry = listed.entry(identity.node_id).or_default();
                 entry.0.push(identity.incarnation);
                 entry.1 = address;
             }
         }
-        let gone: Vec<NodeId> =
-            self.peers.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
-        for node_id in gone {
-            self.peer_not_wanted(node_id);
+        for node_id in self.peers.keys().copied().collect::<Vec<_>>() {
+            if !listed.contains_key(&node_id) {
+                self.change_peer(node_id, |peer| {
+                    peer.incarnations.clear();
+                    peer.address.clear();
+                });
+            }
         }
-        for (node_id, (incarnations, address)) in wanted {
-            self.peer_wanted(node_id, incarnations, address);
+        for (node_id, (incarnations, address)) in listed {
+            self.change_peer(node_id, |peer| {
+                peer.incarnations = incarnations;
+                peer.address = address.to_string();
+            });
         }
-        self.next_timers_ms = 0;
     }
 
-    fn peer_not_wanted(&mut self, node_id: NodeId) {
-        let connected = self.receiving.contains_key(&node_id);
-        if let Some(peer) = self.peers.get_mut(&node_id) {
-            if connected {
-                peer.guest = true;
-                return;
+    /// Changes what is known of a node (which is then forgotten if it is neither listed nor connected to us), and ends the
+    /// connections that no longer fit.
+    pub(super) fn change_peer(&mut self, node_id: NodeId, change: impl FnOnce(&mut Peer)) {
+        self.next_timers_ms = 0;
+        let peer = self.peers.entry(node_id).or_insert_with(Peer::new);
+        let was_guest = peer.guest().is_some();
+        let (address, incarnation) = peer.target();
+        let before = (address.to_string(), incarnation);
+        change(peer);
+        let (address, incarnation) = peer.target();
+        let moved = !was_guest && address != before.0;
+        let same_target = !moved && incarnation == before.1;
+        let end = peer.connection.filter(|slot| {
+            match self.slots[*slot].as_ref().map(|connection| connection.phase) {
+                Some(Phase::Sending { peer: actual }) => moved || !peer.may_be(actual.incarnation),
+                _ => !same_target,
             }
-            if let Some(slot) = peer.connection {
-                self.mark_broken(slot);
-            }
+        });
+        if moved || end.is_some() {
+            // No longer the peer's connection, so its end is nobody's failure to answer.
+            peer.connection = None;
+            peer.dial_at_once();
+        }
+        if !peer.is_listed() && peer.told.is_none() {
             self.peers.remove(&node_id);
         }
-    }
-
-    fn peer_wanted(&mut self, node_id: NodeId, incarnations: Vec<Uuid>, address: &str) {
-        let Some(peer) = self.peers.get_mut(&node_id) else {
-            self.peers.insert(node_id, Peer::new(address, incarnations, false));
-            return;
-        };
-        peer.guest = false;
-        peer.incarnations = incarnations;
-        let mut ends = Vec::new();
-        if peer.address != address {
-            peer.set_address(address);
-            ends.extend(peer.connection);
+        if let Some(slot) = end {
+            self.mark_broken(slot);
         }
-        for slot in peer.connection.into_iter().chain(self.receiving.get(&node_id).copied()) {
-            let phase = self.slots[slot].as_ref().map(|connection| connection.phase);
-            if let Some(Phase::Sending { peer: other } | Phase::Receiving { peer: other }) = phase {
-                if !peer.accepts(other.incarnation) {
-                    ends.push(slot);
-                }
-            }
-        }
-        ends.into_iter().for_each(|slot| self.mark_broken(slot));
     }
 }
 

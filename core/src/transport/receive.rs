@@ -1,10 +1,12 @@
 //! Reading: rounds, frames, and the two sides of the handshake.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::connection::{Connection, Phase, Read};
-use super::peer::Peer;
+use super::peer::Told;
 use super::{Inbound, Intent, Transport};
+use crate::error::Code;
 use crate::ids::NodeId;
 use crate::replica::PeerIdentity;
 use crate::wire::handshake::{self, Hello, Refuse};
@@ -115,6 +117,10 @@ impl Transport {
                 Ok(self.hello(slot, connection, &hello))
             }
             Phase::AwaitingAnswer { node_id } => {
+                let current = self.peers.get(&node_id).and_then(|peer| peer.connection);
+                if current != Some(slot) {
+                    return Ok(Next::Close("the peer is dialed elsewhere by now"));
+                }
                 self.answer(node_id, connection, handshake::decode_answer(frame)?, inbound)
             }
             Phase::Connecting { .. } | Phase::Sending { .. } => {
@@ -128,7 +134,7 @@ impl Transport {
         let identity = hello.introduction.identity;
         let own = self.introduction();
         let answer = hello.answer(&own).and_then(|welcome| {
-            self.admit(hello)?;
+            self.admit(hello, connection.remote)?;
             Ok(welcome)
         });
         let answer = match answer {
@@ -165,13 +171,21 @@ impl Transport {
     }
 
     /// What only this node can know of the one that introduces itself.
-    fn admit(&mut self, hello: &Hello) -> Result<(), Refuse> {
+    fn admit(&mut self, hello: &Hello, remote: SocketAddr) -> Result<(), Refuse> {
         let identity = hello.introduction.identity;
-        if let Some(peer) = self.peers.get(&identity.node_id) {
-            if !peer.guest && !peer.accepts(identity.incarnation) {
-                let known = peer.incarnations.first().copied().unwrap_or_default();
-                let sentence = handshake::wrong_incarnation(identity, known);
-                return Err(Refuse { code: crate::error::Code::HandshakeRefused, sentence });
+        let node_id = identity.node_id;
+        let other = self.peers.get(&node_id).filter(|peer| !peer.lists(identity.incarnation));
+        if let Some(known) = other.and_then(|peer| peer.incarnations.first()) {
+            let sentence = handshake::wrong_incarnation(identity, *known);
+            let connected =
+                self.receiving.get(&node_id).and_then(|slot| self.slots[*slot].as_ref());
+            let phase = connected.map(|connection| connection.phase);
+            let lists = |peer: PeerIdentity| other.is_some_and(|p| p.lists(peer.incarnation));
+            if matches!(phase, Some(Phase::Receiving { peer }) if lists(peer)) {
+                return Err(Refuse { code: Code::HandshakeRefused, sentence });
+            }
+            if self.log_limit.allows(self.now_ms) {
+                tracing::warn!(%remote, "{sentence}");
             }
         }
         self.witness.check(&hello.introduction)
@@ -181,33 +195,19 @@ impl Transport {
         if let Some(older) = self.receiving.insert(node_id, slot) {
             self.mark_broken(older);
         }
-        let introduction = &hello.introduction;
-        let incarnation = introduction.identity.incarnation;
-        self.next_timers_ms = 0;
-        let guests = self.peers.values().filter(|peer| peer.guest).count();
-        let Some(peer) = self.peers.get_mut(&node_id) else {
-            if guests < GUESTS_MAX && !introduction.advertised_address.is_empty() {
-                let address = &introduction.advertised_address;
-                self.peers.insert(node_id, Peer::new(address, vec![incarnation], true));
-            }
+        let guests = self.peers.values().filter(|peer| peer.guest().is_some()).count();
+        let address = hello.introduction.advertised_address.clone();
+        if address.is_empty() || (guests >= GUESTS_MAX && !self.peers.contains_key(&node_id)) {
             return;
-        };
-        let mut ended = None;
-        if peer.guest {
-            let other_incarnation = peer.incarnations != [incarnation];
-            if other_incarnation || peer.address != introduction.advertised_address {
-                ended = peer.connection;
-                peer.incarnations = vec![incarnation];
-                peer.set_address(&introduction.advertised_address);
+        }
+        let incarnation = hello.introduction.identity.incarnation;
+        self.change_peer(node_id, |peer| {
+            peer.told = Some(Told { incarnation, address });
+            // Who has just dialed us can be dialed.
+            if peer.connection.is_none() {
+                peer.dial_at_once();
             }
-        }
-        // Who has just dialed us can be dialed.
-        if peer.connection.is_none() {
-            peer.dial_at_once();
-        }
-        if let Some(slot) = ended {
-            self.mark_broken(slot);
-        }
+        });
     }
 
     /// Somebody answers our hello.
@@ -219,7 +219,7 @@ impl Transport {
         inbound: &mut Vec<Inbound>,
     ) -> Result<Next, WireError> {
         let remote = connection.remote;
-        let Some(peer) = self.peers.get_mut(&node_id) else {
+        let Some(peer) = self.peers.get(&node_id) else {
             return Ok(Next::Close("the peer is no longer wanted"));
         };
         let welcome = match answer {
@@ -232,17 +232,17 @@ impl Transport {
                 return Ok(Next::Close("refused by the peer"));
             }
         };
-        let expected = peer.expected(node_id);
         let actual = welcome.introduction.identity;
-        let own = self.introduction();
-        let checked = welcome.check(&own, expected).and_then(|()| {
-            let known = self.peers.get(&node_id);
-            if let Some(known) = known.filter(|peer| !peer.accepts(actual.incarnation)) {
-                let known = known.incarnations.first().copied().unwrap_or_default();
-                let sentence = handshake::wrong_incarnation(actual, known);
-                return Err(Refuse { code: crate::error::Code::HandshakeRefused, sentence });
+        let expected = PeerIdentity { node_id, incarnation: peer.target().1 };
+        let checked = welcome.check(&self.introduction(), expected).and_then(|()| {
+            match self.peers.get(&node_id) {
+                Some(peer) if !peer.may_be(actual.incarnation) => {
+                    let known = peer.incarnations.first().copied().unwrap_or_default();
+                    let sentence = handshake::wrong_incarnation(actual, known);
+                    Err(Refuse { code: Code::HandshakeRefused, sentence })
+                }
+                _ => self.witness.check(&welcome.introduction),
             }
-            self.witness.check(&welcome.introduction)
         });
         if let Err(refuse) = checked {
             self.refused(remote, &refuse.sentence);

@@ -375,13 +375,43 @@ fn a_snapshot_connection_is_handed_over_blocking_after_its_handshake() {
 
 #[test]
 fn a_node_may_be_known_with_two_incarnations_while_it_is_being_replaced() {
-    let (mut one, mut two) = (Node::new(1), Node::new(2));
+    let mut one = Node::new(1);
+    // Node 2 cannot be dialed back to, so it stays as it is listed.
+    let mut two = Node::with(2, |options| options.advertised_address = "nowhere".to_string());
     let old = PeerIdentity { node_id: 2, incarnation: Uuid([99; 16]) };
     one.transport.set_peers(&[(old, two.address()), (identity(2), two.address())]);
     drive(&mut [&mut one, &mut two], "connect", |nodes| nodes[0].connected_peers() == 1);
-    // Once only the old one is left, the new one is disconnected.
+    // Once only the old one is left, the new one is disconnected: it has nothing to say to us either.
+    two.transport.options.advertised_address.clear();
     one.transport.set_peers(&[(old, two.address())]);
     drive(&mut [&mut one, &mut two], "disconnect", |nodes| nodes[0].disconnected(2));
+}
+
+#[test]
+fn listing_the_same_peers_again_disturbs_nothing() {
+    let (mut one, mut two) = two_connected();
+    let mut three = Node::new(3);
+    one.knows(&[&two, &three]);
+    drive(&mut [&mut one, &mut two, &mut three], "connect", |nodes| {
+        let connected = nodes[0].connected_peers() == 2;
+        let peers: Vec<_> = [&nodes[1], &nodes[2]]
+            .map(|node| (node.transport.options.identity, node.address()))
+            .to_vec();
+        nodes[0].transport.set_peers(&peers);
+        connected
+    });
+    assert!(!one.disconnected(2) && !one.disconnected(3));
+}
+
+#[test]
+fn a_listed_node_that_moved_is_found_at_the_address_it_tells() {
+    let (mut one, mut two) = two_connected();
+    drop(two);
+    drive(&mut [&mut one], "notice", |nodes| nodes[0].disconnected(2));
+    // It comes back on another port, and only it knows which.
+    two = Node::new(2);
+    two.knows(&[&one]);
+    drive(&mut [&mut one, &mut two], "connect", |nodes| nodes[0].connected_peers() == 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::connection::{Connection, Phase};
 use super::{Inbound, Transport};
 use crate::error::Result;
 use crate::ids::NodeId;
+use crate::replica::PeerIdentity;
 use crate::wire::frame::{self, FrameKind};
 use crate::wire::handshake::HANDSHAKE_BYTES_MAX;
 use crate::wire::{Hello, Intent};
@@ -108,17 +109,23 @@ impl Transport {
 
     fn dial(&mut self, node_id: NodeId) {
         let Some(peer) = self.peers.get_mut(&node_id) else { return };
+        let address = peer.target().0.to_string();
+        if peer.resolved_from != address {
+            peer.resolved.clear();
+        }
         if peer.resolved.is_empty() {
-            match super::address::parse(&peer.address) {
+            match super::address::parse(&address) {
                 Ok(Some(number)) => peer.resolved.push(number),
                 Ok(None) => {
-                    peer.resolving = self.resolver.start(&peer.address);
+                    peer.resolving = self.resolver.start(&address);
+                    peer.resolved_from = address;
                     peer.dial_after(RESOLVED_POLL_MS);
                     self.next_timers_ms = 0;
                     return;
                 }
                 Err(error) => return self.dial_failed(node_id, &error.message),
             }
+            peer.resolved_from = address;
         }
         let remote = peer.resolved.remove(0);
         // A name stands for several addresses: one dial each, then it is resolved again.
@@ -153,7 +160,7 @@ impl Transport {
     pub(super) fn resolved(&mut self, address: &str, result: Result<Vec<SocketAddr>>) {
         let waiting = self.peers.iter_mut().filter(|(_, peer)| peer.resolving);
         let waiting: Vec<NodeId> = waiting
-            .filter(|(_, peer)| peer.address == address)
+            .filter(|(_, peer)| peer.resolved_from == address)
             .map(|(node_id, peer)| {
                 peer.resolving = false;
                 *node_id
@@ -186,10 +193,12 @@ impl Transport {
             Err(_) => return self.close(slot, "connecting failed", inbound),
             Ok(_) => {}
         }
-        let Some(peer) = self.peers.get(&node_id) else {
-            return self.close(slot, "the peer is no longer wanted", inbound);
+        let peer = self.peers.get(&node_id).filter(|peer| peer.connection == Some(slot));
+        let Some(peer) = peer else {
+            return self.close(slot, "the peer is dialed elsewhere by now", inbound);
         };
-        let hello = Hello::new(own, Intent::Messages, peer.expected(node_id));
+        let expected = PeerIdentity { node_id, incarnation: peer.target().1 };
+        let hello = Hello::new(own, Intent::Messages, expected);
         connection.phase = Phase::AwaitingAnswer { node_id };
         connection.outgoing.push_frame(hello.encode());
         let written = connection.configure(dead_after).and_then(|()| connection.write());

@@ -51,13 +51,48 @@ fn a_dial_meant_for_another_incarnation_is_refused() {
 }
 
 #[test]
-fn a_known_node_with_another_incarnation_is_refused_and_told_why() {
-    let mut two = Node::new(2);
-    two.transport.set_peers(&[(identity(1), "127.0.0.1:1".to_string())]);
-    let mut own = Node::new(1).transport.introduction();
+fn a_second_node_with_the_id_of_a_connected_one_is_refused_and_told_why() {
+    let (mut one, mut two) = two_connected();
+    let mut own = one.transport.introduction();
     own.identity.incarnation = Uuid([77; 16]);
-    let why = sentence(&mut two, own, 2);
+    let address = two.address();
+    let copy = std::thread::spawn(move || {
+        dial_blocking(&own, &address, Intent::Messages, 2, PATIENCE).unwrap_err()
+    });
+    drive(&mut [&mut one, &mut two], "the sentence", |_| copy.is_finished());
+    let why = copy.join().unwrap().message;
     assert!(why.contains("4d4d4d4d") && why.contains("add it again"), "{why}");
+    assert!(one.transport.send(2, &small(1)), "the one that is known goes on");
+    drive(&mut [&mut one, &mut two], "arrive", |nodes| !nodes[1].messages().is_empty());
+}
+
+#[test]
+fn a_node_that_was_replaced_without_our_knowledge_can_talk_to_us_and_be_answered() {
+    let (mut leader, mut lagging) = (Node::new(1), Node::new(2));
+    let old = PeerIdentity { node_id: 1, incarnation: Uuid([99; 16]) };
+    lagging.transport.set_peers(&[(old, "127.0.0.1:1".to_string())]);
+    leader.knows(&[&lagging]);
+    drive(&mut [&mut leader, &mut lagging], "connect both ways", |nodes| {
+        nodes.iter().all(|node| node.connected_peers() == 1)
+    });
+    assert!(leader.transport.send(2, &small(1)) && lagging.transport.send(1, &small(2)));
+    drive(&mut [&mut leader, &mut lagging], "exchange", |nodes| {
+        nodes.iter_mut().all(|node| {
+            node.inbound.iter().any(|inbound| matches!(inbound, Inbound::Message { .. }))
+        })
+    });
+    let of_new = |inbound: &Inbound| match inbound {
+        Inbound::Message { peer, .. } => *peer == identity(1),
+        _ => false,
+    };
+    assert!(lagging.inbound.iter().any(of_new), "the replica sees who it really is");
+    // Catching up, the lagging node learns of the replacement: nothing is interrupted.
+    lagging.knows(&[&leader]);
+    for _ in 0..20 {
+        lagging.turn();
+        leader.turn();
+    }
+    assert!(lagging.transport.send(1, &small(3)) && !lagging.disconnected(1));
 }
 
 #[test]
