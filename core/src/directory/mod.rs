@@ -8,10 +8,9 @@
 //! The snapshot directory is `<directory>/snapshots` unless it was put on another disk. It carries the same identity
 //! and a lock of its own, so that two nodes never share one, and a disk that is not mounted is noticed.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::disk::FileSystem;
+use crate::disk::{Disk, FileSystem};
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, Uuid};
 
@@ -53,20 +52,15 @@ impl Directory {
         let claim_by = Claim { cluster, node_id, new_incarnation };
         claim_by.check()?;
         let path = absolute(path)?;
-        create_folder(&path)?;
+        let data = open_folder(&path)?;
         let lock = DirectoryLock::acquire(&path)?;
         let snapshot_path = match snapshot_directory {
             Some(snapshot_directory) => absolute(snapshot_directory)?,
             None => path.join("snapshots"),
         };
-        create_folder(&snapshot_path)?;
+        let snapshots = open_folder(&snapshot_path)?;
         let snapshot_lock = DirectoryLock::acquire(&snapshot_path)?;
-
-        let identity = claim(
-            &FileSystem::new(path.clone()),
-            &FileSystem::new(snapshot_path.clone()),
-            &claim_by,
-        )?;
+        let identity = claim(&data, &snapshots, &claim_by)?;
         Ok(Directory { identity, path, snapshot_path, lock, snapshot_lock })
     }
 
@@ -108,17 +102,13 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Creates a folder and those above it, and makes their names durable.
-fn create_folder(path: &Path) -> Result<()> {
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(path).map_err(|error| Error::from_io("create", path.display(), &error))?;
-    for folder in missing.iter().rev() {
-        let parent = folder.parent().unwrap_or(Path::new("/"));
-        fs::File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .map_err(|error| Error::from_io("sync", parent.display(), &error))?;
+/// The disk at a folder, which is created, durably, if it is missing.
+fn open_folder(path: &Path) -> Result<FileSystem> {
+    let disk = FileSystem::new(path.to_path_buf());
+    match disk.create_dir(Path::new("")) {
+        Ok(()) => Ok(disk),
+        Err(error) => Err(Error::from_io("create", path.display(), &error)),
     }
-    Ok(())
 }
 
 #[cfg(test)]

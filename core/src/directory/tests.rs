@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::*;
+use std::fs;
 use std::io;
 
 const INCARNATION: Uuid = Uuid([1; 16]);

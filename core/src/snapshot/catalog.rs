@@ -152,6 +152,14 @@ impl Catalog {
         }
     }
 
+    pub(super) fn doom_unconfirmed(&mut self, group_id: GroupId, snapshot: Uuid) {
+        if let Some(slot) = self.slot(group_id, snapshot) {
+            if matches!(slot.state, State::Unconfirmed(_)) {
+                slot.state = State::Doomed;
+            }
+        }
+    }
+
     pub(super) fn doom_group(&mut self, group_id: GroupId) {
         for slot in self.groups.get_mut(&group_id).into_iter().flat_map(HashMap::values_mut) {
             slot.state = State::Doomed;

@@ -16,8 +16,10 @@ pub struct SnapshotReader {
     path: PathBuf,
     /// A snapshot without a state has no file.
     file: Option<Arc<dyn File>>,
-    chunk: Vec<u8>,
-    /// How much of `chunk` was handed out.
+    /// Room for a chunk, and how much of it the present one takes.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// How much of the present chunk was handed out.
     position: usize,
     next_chunk: usize,
 }
@@ -32,7 +34,15 @@ impl SnapshotReader {
                 Some(store.on_disk("open", &path, store.disk().open(&path, OpenMode::Read))?)
             }
         };
-        Ok(SnapshotReader { pin, path, file, chunk: Vec::new(), position: 0, next_chunk: 0 })
+        Ok(SnapshotReader {
+            pin,
+            path,
+            file,
+            buffer: Vec::new(),
+            filled: 0,
+            position: 0,
+            next_chunk: 0,
+        })
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
@@ -45,17 +55,17 @@ impl SnapshotReader {
     /// **Errors**: `Corrupted` with the file and the bytes that are damaged; `Io`.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
         let (manifest, store) = (self.pin.manifest(), self.pin.store());
-        self.position = 0;
-        self.chunk.clear();
+        (self.position, self.filled) = (0, 0);
         let (Some(hash), Some(file)) = (manifest.chunks.get(self.next_chunk), &self.file) else {
             return Ok(None);
         };
         let (offset, length) = manifest.chunk_range(self.next_chunk);
-        self.chunk.resize(length, 0);
-        let read = read_full(&**file, &mut self.chunk, offset);
-        let read = store.on_disk("read", &self.path, read)?;
-        if read < length || ChunkHash::of(&self.chunk) != *hash {
-            self.chunk.clear();
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
+        }
+        let chunk = &mut self.buffer[..length];
+        let read = store.on_disk("read", &self.path, read_full(&**file, chunk, offset))?;
+        if read < length || ChunkHash::of(chunk) != *hash {
             return Err(Error::rejected(
                 Code::Corrupted,
                 format!(
@@ -67,13 +77,13 @@ impl SnapshotReader {
             ));
         }
         self.next_chunk += 1;
-        Ok(Some(&self.chunk))
+        self.filled = length;
+        Ok(Some(&self.buffer[..length]))
     }
 
     /// Passes over the next chunk without reading it.
     pub(super) fn skip_chunk(&mut self) {
-        self.position = 0;
-        self.chunk.clear();
+        (self.position, self.filled) = (0, 0);
         self.next_chunk = self.manifest().chunks.len().min(self.next_chunk + 1);
     }
 }
@@ -82,17 +92,17 @@ impl SnapshotReader {
 impl SnapshotReader {
     /// The memory that the stream takes here.
     pub(super) fn buffered_bytes(&self) -> usize {
-        self.chunk.capacity()
+        self.buffer.capacity()
     }
 }
 
 impl Read for SnapshotReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.position == self.chunk.len() && !buffer.is_empty() {
+        if self.position == self.filled && !buffer.is_empty() {
             self.next_chunk().map_err(|error| io_error(&error))?;
         }
-        let taken = buffer.len().min(self.chunk.len() - self.position);
-        buffer[..taken].copy_from_slice(&self.chunk[self.position..self.position + taken]);
+        let taken = buffer.len().min(self.filled - self.position);
+        buffer[..taken].copy_from_slice(&self.buffer[self.position..self.position + taken]);
         self.position += taken;
         Ok(taken)
     }

@@ -114,9 +114,10 @@ impl SnapshotStore {
         SnapshotReader::open(self.pin(group_id, snapshot)?)
     }
 
-    /// Deletes a snapshot, or, while it is pinned or written, has it deleted afterwards.
+    /// Deletes a received snapshot for which the replica had no use, as soon as nothing pins it. One that counts stays:
+    /// a peer may have sent again what was installed long ago.
     pub fn remove(&self, group_id: GroupId, snapshot: Uuid) -> Result<()> {
-        self.catalog().doom(group_id, snapshot);
+        self.catalog().doom_unconfirmed(group_id, snapshot);
         self.collect()
     }
 
@@ -237,7 +238,9 @@ impl SnapshotStore {
     fn delete(&self, group_id: GroupId, snapshot: Uuid) -> Result<()> {
         let folder = self.folder(group_id, snapshot);
         let manifest = folder.join(MANIFEST_FILE);
-        if self.on_disk("read", &manifest, self.disk().exists(&manifest))? {
+        let stream = folder.join(STREAM_FILE);
+        let complete = self.on_disk("read", &manifest, self.disk().exists(&manifest))?;
+        if complete && self.on_disk("read", &stream, self.disk().exists(&stream))? {
             self.on_disk("delete", &manifest, self.disk().delete(&manifest))?;
             self.on_disk("sync", &folder, self.disk().sync_dir(&folder))?;
         }

@@ -134,10 +134,11 @@ impl SnapshotWriter {
         let group = self.folder.parent().unwrap_or(Path::new(""));
         let disk = self.store.disk();
         self.store.on_disk("create", &self.folder, disk.create_dir(&self.folder))?;
-        for folder in [Path::new(""), group] {
-            self.store.on_disk("sync", folder, disk.sync_dir(folder))?;
+        // The group's folder is durable when another snapshot in it is.
+        if self.store.list(self.point.group_id).is_empty() {
+            self.store.on_disk("sync", Path::new(""), disk.sync_dir(Path::new("")))?;
         }
-        Ok(())
+        self.store.on_disk("sync", group, disk.sync_dir(group))
     }
 
     fn store_manifest(&self, manifest: &Manifest) -> Result<()> {

@@ -182,6 +182,47 @@ fn a_received_snapshot_that_was_refused_is_removed_by_the_next_one_taken_beyond_
 }
 
 #[test]
+fn removing_what_the_replica_had_no_use_for_never_takes_a_snapshot_that_counts() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    receive(&store, 1, 500).unwrap();
+    receive(&store, 2, 510).unwrap();
+    store.installed(GROUP, uuid(1));
+    // The leader did not hear that the first had arrived, and sent it again.
+    store.remove(GROUP, uuid(1)).unwrap();
+    store.remove(GROUP, uuid(2)).unwrap();
+    assert_eq!(newest_index(&store), Some(500));
+    assert_eq!(folders(&disk), [uuid(1).to_string()]);
+}
+
+#[test]
+fn a_crash_at_any_step_of_receiving_leaves_the_snapshot_that_the_log_continues() {
+    for seed in 0..8 {
+        for step in 0.. {
+            let disk = MemoryDisk::new();
+            let store = open(&disk);
+            put(&store, 1, 10, &content(333)).unwrap();
+            disk.stop_after(step);
+            let received = receive(&store, 2, 500);
+
+            let after = disk.crash(seed);
+            let reopen = |log| SnapshotStore::open(Arc::new(after.clone()), &[log], 0).unwrap();
+            let store = reopen(log_up_to(30));
+            let context = format!("seed {seed}, power cut after step {step}");
+            assert_eq!(newest_index(&store), Some(10), "{context}");
+            assert!(read(&store, 1).unwrap() == content(333), "{context}");
+            if received.is_ok() {
+                let reset = RecoveredGroup { unrestored: Some((uuid(2), 500)), ..log_up_to(30) };
+                let store = reopen(reset);
+                assert_eq!(newest_index(&store), Some(500), "{context}");
+                assert!(read(&store, 2).unwrap() == content(500), "{context}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn after_a_restart_the_log_decides_which_snapshot_counts() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
