@@ -83,22 +83,22 @@ impl<C> Replica<C> {
         Ok(())
     }
 
-    /// Proposes what is due: the end of a joint configuration, whoever began it, or a change that waits.
-    pub(super) fn drive_change(&mut self) {
-        let Some(raft) = self.raft.as_ref() else { return };
+    /// Proposes what is due: the end of a joint configuration, whoever began it, or a change that waits. Whether something
+    /// was proposed.
+    pub(super) fn drive_change(&mut self) -> bool {
+        let Some(raft) = self.raft.as_ref() else { return false };
         let takes_entry = raft.raft.state == StateRole::Leader
             && !raft.raft.has_pending_conf()
             && raft.raft.lead_transferee.is_none();
         if !takes_entry {
-            return;
+            return false;
         }
         if self.membership.is_joint() {
             let leave = ConfChange::leave(&self.membership);
-            self.propose_configuration(&leave);
-            return;
+            return self.propose_configuration(&leave).is_some();
         }
         let Some(call) = self.change.take_if(|call| matches!(call.stage, Stage::Queued)) else {
-            return;
+            return false;
         };
         let planned = plan(&self.membership, &call.steps, |raft_id| self.has_caught_up(raft_id));
         let proposed = planned.and_then(|change| {
@@ -110,8 +110,12 @@ impl<C> Replica<C> {
             Ok((index, term)) => {
                 let stage = Stage::Proposed { index, term };
                 self.change = Some(ChangeCall { stage, ..call });
+                true
             }
-            Err(error) => self.out.completions.push((call.completion, Err(error))),
+            Err(error) => {
+                self.out.completions.push((call.completion, Err(error)));
+                false
+            }
         }
     }
 

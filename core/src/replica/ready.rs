@@ -22,10 +22,10 @@ impl<C> Replica<C> {
         loop {
             self.propose_all();
             self.ask_reads();
-            self.drive_change();
             self.handle_readies();
-            let more = self.raft.as_ref().is_some_and(|raft| raft.has_ready());
-            if !more && !self.can_propose() {
+            let changes = self.drive_change();
+            let has_ready = self.raft.as_ref().is_some_and(|raft| raft.has_ready());
+            if !changes && !has_ready && !self.can_propose() {
                 break;
             }
         }

@@ -6,4 +6,5 @@ mod members;
 mod messages;
 mod random;
 mod snapshots;
+mod transcript;
 mod world;

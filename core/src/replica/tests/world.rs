@@ -162,6 +162,9 @@ pub struct World {
     pub lost: BTreeSet<u64>,
     /// What some machine had applied when a read began: the read may not be served with less.
     pub floors: BTreeMap<u64, Index>,
+    /// Every effect as a line of text, if it is wanted.
+    pub trace: Vec<String>,
+    pub traces: bool,
 }
 
 pub fn options(node_id: NodeId, initial: &[NodeId]) -> ReplicaOptions {
@@ -202,11 +205,22 @@ impl World {
         world
     }
 
+    /// The same, with everything they do from the start on in the trace.
+    pub fn of_traced(count: u64) -> World {
+        let mut world = World { traces: true, ..World::default() };
+        let initial: Vec<NodeId> = (1..=count).collect();
+        for node_id in 1..=count {
+            world.add(options(node_id, &initial)).unwrap();
+        }
+        world
+    }
+
     /// Nodes that have formed a group and elected the first of them.
     pub fn formed(count: u64) -> World {
         let mut world = World::of(count);
         world.settle();
         world.elect(1);
+        world.traces = true;
         world
     }
 
@@ -257,10 +271,14 @@ impl World {
     }
 
     pub fn drain(&mut self, node_id: NodeId) {
-        let node = self.node_mut(node_id);
+        let Some(node) = self.nodes.get_mut(&node_id) else { return };
         let Some(replica) = node.replica.as_mut() else { return };
         let mut effects = Effects::new();
         replica.drain(&mut effects);
+        let (lines, traces) = (&mut self.trace, self.traces);
+        if traces {
+            super::transcript::describe(node_id, &effects, lines);
+        }
         assert_eq!(effects.number != 0, !effects.records.is_empty(), "records have a number");
         for record in &effects.records {
             node.log.lock().unwrap().apply(record);
