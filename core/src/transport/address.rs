@@ -155,4 +155,17 @@ mod tests {
         assert_eq!(address, "localhost:4242");
         assert!(result.unwrap().iter().all(|a| a.ip().is_loopback() && a.port() == 4242));
     }
+
+    #[test]
+    fn only_so_many_names_are_resolved_at_a_time() {
+        let mut resolver = Resolver::new();
+        for _ in 0..RESOLVERS_MAX {
+            assert!(resolver.start("localhost:1"));
+        }
+        assert!(!resolver.start("localhost:1"), "one too many");
+        let first = resolver.receiver.recv().unwrap();
+        resolver.sender.send(first).unwrap();
+        assert!(resolver.next().is_some());
+        assert!(resolver.start("localhost:1"), "one has finished");
+    }
 }

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
+
 use super::connection::{Connection, Phase, Read};
 use super::peer::Told;
 use super::{Inbound, Intent, Transport};
@@ -268,7 +271,12 @@ impl Transport {
         let Some(connection) = self.remove(slot) else { return };
         let remote = connection.remote;
         let stream = std::net::TcpStream::from(OwnedFd::from(connection.stream));
-        match stream.set_nonblocking(false) {
+        // A snapshot has deadlines of its own, and an application that may think for long.
+        #[cfg(target_os = "linux")]
+        let ready = SockRef::from(&stream).set_tcp_user_timeout(None);
+        #[cfg(not(target_os = "linux"))]
+        let ready = Ok(());
+        match ready.and_then(|()| stream.set_nonblocking(false)) {
             Ok(()) => inbound.push(Inbound::Bulk { peer, stream }),
             Err(error) => self.refused(remote, &error.to_string()),
         }

@@ -188,10 +188,15 @@ impl Transport {
         if let Ok(Some(_)) | Err(_) = connection.stream.take_error() {
             return self.close(slot, "connecting failed", inbound);
         }
-        match connection.stream.peer_addr() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => return,
-            Err(_) => return self.close(slot, "connecting failed", inbound),
-            Ok(_) => {}
+        match (connection.stream.peer_addr(), connection.stream.local_addr()) {
+            (Err(error), _) if error.kind() == std::io::ErrorKind::NotConnected => return,
+            // Nobody listens there, and the system happened to choose that very port for this end: TCP then connects the
+            // socket with itself, and the port would be taken when the peer comes back for it.
+            (Ok(remote), Ok(local)) if remote == local => {
+                return self.close(slot, "connected with itself", inbound);
+            }
+            (Ok(_), Ok(_)) => {}
+            _ => return self.close(slot, "connecting failed", inbound),
         }
         let peer = self.peers.get(&node_id).filter(|peer| peer.connection == Some(slot));
         let Some(peer) = peer else {

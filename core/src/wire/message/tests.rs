@@ -395,3 +395,57 @@ fn entries_of_a_small_envelope_do_not_keep_a_large_buffer_alive() {
     .unwrap();
     assert_eq!(inside, [0, 100], "the small ones are copied, the large ones slice the buffer");
 }
+
+/// A frame body with one envelope of a small message, whose content is given.
+fn forged_control(kind: u8, content: &[u8]) -> Bytes {
+    let mut envelope = vec![kind, 9];
+    envelope.extend_from_slice(&[1; 16]);
+    envelope.extend_from_slice(&[1, 2]);
+    envelope.extend_from_slice(&[2; 16]);
+    envelope.extend_from_slice(content);
+    let mut body = (envelope.len() as u32).to_le_bytes().to_vec();
+    body.extend_from_slice(&envelope);
+    Bytes::from(body)
+}
+
+#[test]
+fn small_messages_beyond_their_caps_are_refused() {
+    // Field 10 of a Raft message, its context, beyond what a small message may have.
+    let mut context = vec![8, 8, 10 << 3 | 2];
+    put_varint(&mut context, 100_000);
+    context.resize(context.len() + 100_000, 0);
+    assert!(refusal(forged_control(3, &context)).contains("too long"));
+    // Field 3 of a formation message: empty members, 513 of them.
+    assert!(refusal(forged_control(8, &[3 << 3 | 2, 0].repeat(513))).contains("too many members"));
+    // Field 2 of a refusal of proposals: packed sequences.
+    let mut sequences = vec![2 << 3 | 2];
+    put_varint(&mut sequences, ITEMS_PER_FRAME_MAX as u64 + 1);
+    sequences.resize(sequences.len() + ITEMS_PER_FRAME_MAX + 1, 1);
+    assert!(refusal(forged_control(4, &sequences)).contains("too many sequences"));
+}
+
+#[test]
+fn small_messages_that_make_no_sense_are_refused() {
+    let sequence = [2 << 3, 5];
+    assert!(decoded(forged_control(5, &sequence)).is_ok());
+    assert!(refusal(forged_control(5, &[])).contains("other than one sequence"));
+    assert!(refusal(forged_control(5, &sequence.repeat(2))).contains("other than one sequence"));
+    let unknown_code = [&sequence[..], &[4 << 3, 1]].concat();
+    assert!(refusal(forged_control(7, &unknown_code)).contains("unknown error code 1"));
+    assert!(refusal(forged_control(8, &[1 << 3 | 2, 1, 0])).contains("16 bytes"));
+    assert!(refusal(forged_control(9, &[2 << 3 | 2, 1, 0xff])).contains("malformed"));
+    let huge = [&[2 << 3, 5, 3 << 3][..], &[0xff; 9], &[1]].concat();
+    assert!(refusal(forged_control(6, &huge)).contains("out of range"));
+}
+
+#[test]
+fn a_sentence_is_cut_and_cleaned_before_it_is_shown() {
+    let mut envelope = append(0, &Bytes::new());
+    let message = "\u{e4}\n".repeat(1000);
+    envelope.body = PeerMessage::Refused { code: Code::Removed, message };
+    let bytes = encoded(std::slice::from_ref(&envelope));
+    let told = decoded(Bytes::from(bytes).slice(frame::HEADER_BYTES..)).unwrap();
+    let PeerMessage::Refused { code, message } = &told[0].body else { unreachable!() };
+    assert_eq!(*code, Code::Removed);
+    assert!(message.starts_with("\u{e4} \u{e4} ") && message.len() <= 512, "{}", message.len());
+}
