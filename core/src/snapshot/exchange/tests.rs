@@ -202,14 +202,21 @@ fn a_receiver_that_does_not_accept_tells_the_sender_why() {
 }
 
 #[test]
-fn a_full_disk_at_the_receiver_breaks_off_and_the_sender_learns_why() {
-    let (_, from) = store_with(&content(3_000_000));
+fn a_full_disk_at_the_receiver_breaks_off_and_the_sender_stops_and_learns_why() {
     let (disk, to) = empty_store();
-    disk.set_capacity(Some(500_000));
-    let (sent, received) = transfer(&to, stored(&from));
+    disk.set_capacity(Some(100_000));
+    let total = 20_000_000;
+    let source = live(&vec![7; total], false);
+    let (sent, received) = against_receiver(&to, |stream| {
+        let mut moved = 0;
+        let result = send_snapshot(stream, &begin(), source, deadline(), |bytes| moved = bytes);
+        (result, moved)
+    });
     assert_eq!(received.unwrap_err().code, Code::NoSpace);
-    let sent = sent.unwrap_err();
-    assert_eq!(sent.code, Code::NoSpace, "{sent}");
+    let (result, moved) = sent;
+    let error = result.unwrap_err();
+    assert_eq!(error.code, Code::NoSpace, "{error}");
+    assert!(moved < total as u64, "everything was sent to a peer that had broken off");
     assert_eq!(disk.used_bytes(), 0, "what had arrived is given back");
 }
 
