@@ -97,6 +97,8 @@ pub struct TransportStatus {
     pub dropped_messages: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Listed peers that could not be connected to, by id, and why the last dial failed: for people.
+    pub troubles: Vec<(NodeId, String)>,
 }
 
 /// The connections of one event loop.
@@ -326,7 +328,11 @@ impl Transport {
     }
 
     pub fn status(&self) -> TransportStatus {
-        self.status.clone()
+        let listed = self.peers.iter().filter(|(_, peer)| peer.is_listed());
+        let mut troubles: Vec<(NodeId, String)> =
+            listed.filter_map(|(id, peer)| Some((*id, peer.trouble.clone()?))).collect();
+        troubles.sort();
+        TransportStatus { troubles, ..self.status.clone() }
     }
 
     fn dead_after(&self) -> Duration {
@@ -388,6 +394,7 @@ impl Transport {
             let wait_ms = self.backoff.wait_ms(peer.failures);
             peer.dial_after(wait_ms);
             if connection.phase.is_handshake() {
+                peer.trouble = Some(why.to_string());
                 peer.failures = peer.failures.saturating_add(1);
             }
         }

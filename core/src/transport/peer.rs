@@ -26,6 +26,8 @@ pub struct Peer {
     pub connection: Option<usize>,
     /// Dials that failed since the last that succeeded.
     pub failures: u32,
+    /// Why the last dial failed; `None` after one that succeeded.
+    pub trouble: Option<String>,
     /// How long to wait before the next dial, from the next look at the clock on.
     pub wait_ms: u64,
     /// When to dial; `None` until the clock was looked at.
@@ -50,6 +52,7 @@ impl Peer {
             resolving: false,
             connection: None,
             failures: 0,
+            trouble: None,
             wait_ms: 0,
             dial_ms: None,
         }

@@ -1,5 +1,6 @@
 //! Reading: rounds, frames, and the two sides of the handshake.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -23,7 +24,7 @@ const GUESTS_MAX: usize = 256;
 /// What becomes of a connection after a frame.
 enum Next {
     GoOn,
-    Close(&'static str),
+    Close(Cow<'static, str>),
     /// It becomes a snapshot connection.
     HandOver(PeerIdentity),
 }
@@ -44,7 +45,7 @@ impl Transport {
         match next {
             Next::GoOn if unread && !listed => self.unread.push(slot),
             Next::GoOn => {}
-            Next::Close(why) => self.close(slot, why, inbound),
+            Next::Close(why) => self.close(slot, &why, inbound),
             Next::HandOver(peer) => self.hand_over(slot, peer, inbound),
         }
     }
@@ -64,8 +65,8 @@ impl Transport {
                     more
                 }
                 Ok(Read::Blocked) => return Next::GoOn,
-                Ok(Read::End) => return Next::Close("the other end closed"),
-                Err(_) => return Next::Close("reading failed"),
+                Ok(Read::End) => return Next::Close("the other end closed".into()),
+                Err(_) => return Next::Close("reading failed".into()),
             };
             loop {
                 let next = match connection.reader.next_frame() {
@@ -95,7 +96,7 @@ impl Transport {
             let (remote, phase) = (connection.remote, connection.phase);
             tracing::warn!(%remote, ?phase, %error, "refused a frame and dropped its connection");
         }
-        Next::Close("a bad frame")
+        Next::Close("a bad frame".into())
     }
 
     fn frame(
@@ -122,7 +123,7 @@ impl Transport {
             Phase::AwaitingAnswer { node_id } => {
                 let current = self.peers.get(&node_id).and_then(|peer| peer.connection);
                 if current != Some(slot) {
-                    return Ok(Next::Close("the peer is dialed elsewhere by now"));
+                    return Ok(Next::Close("the peer is dialed elsewhere by now".into()));
                 }
                 self.answer(node_id, connection, handshake::decode_answer(frame)?, inbound)
             }
@@ -147,22 +148,22 @@ impl Transport {
                 connection.outgoing.push_frame(refuse.encode());
                 // The sentence is a courtesy: if it cannot be written, the log still has it.
                 self.status.bytes_out += connection.write().unwrap_or(0) as u64;
-                return Next::Close("refused");
+                return Next::Close("refused".into());
             }
         };
         connection.outgoing.push_frame(answer);
         match connection.write() {
             Ok(bytes) => self.status.bytes_out += bytes as u64,
-            Err(_) => return Next::Close("writing failed"),
+            Err(_) => return Next::Close("writing failed".into()),
         }
         match hello.intent {
-            Intent::Identity => Next::Close("the question is answered"),
+            Intent::Identity => Next::Close("the question is answered".into()),
             Intent::Bulk => {
                 // Nobody may speak before he has read the answer, and the answer fits into a fresh socket.
                 if connection.reader.is_empty() && connection.outgoing.is_empty() {
                     return Next::HandOver(identity);
                 }
-                Next::Close("a snapshot connection that did not wait for the answer")
+                Next::Close("a snapshot connection that did not wait for the answer".into())
             }
             Intent::Messages => {
                 connection.phase = Phase::Receiving { peer: identity };
@@ -223,16 +224,16 @@ impl Transport {
     ) -> Result<Next, WireError> {
         let remote = connection.remote;
         let Some(peer) = self.peers.get(&node_id) else {
-            return Ok(Next::Close("the peer is no longer wanted"));
+            return Ok(Next::Close("the peer is no longer wanted".into()));
         };
         let welcome = match answer {
             Ok(welcome) => welcome,
             Err(refuse) => {
+                let why = refuse.sentence;
                 if self.log_limit.allows(self.now_ms) {
-                    let why = refuse.sentence;
                     tracing::warn!(node_id, %remote, why, "a peer refused the connection");
                 }
-                return Ok(Next::Close("refused by the peer"));
+                return Ok(Next::Close(format!("it refuses: {why}").into()));
             }
         };
         let actual = welcome.introduction.identity;
@@ -249,7 +250,7 @@ impl Transport {
         });
         if let Err(refuse) = checked {
             self.refused(remote, &refuse.sentence);
-            return Ok(Next::Close("refused"));
+            return Ok(Next::Close(format!("it was refused: {}", refuse.sentence).into()));
         }
         let frame_bytes_max = welcome.introduction.frame_bytes_max;
         if frame_bytes_max < message::FRAME_BYTES_MIN {
@@ -260,6 +261,7 @@ impl Transport {
         connection.moved_ms = None;
         if let Some(peer) = self.peers.get_mut(&node_id) {
             peer.failures = 0;
+            peer.trouble = None;
         }
         self.next_timers_ms = 0;
         self.status.connected_peers += 1;

@@ -228,8 +228,13 @@ fn a_lost_connection_is_reported_and_made_again() {
     drive(&mut [&mut one], "notice", |nodes| nodes[0].disconnected(2));
     assert_eq!(one.connected_peers(), 0);
     assert!(!one.transport.send(2, &small(1)), "nobody is there");
+    drive(&mut [&mut one], "say why", |nodes| {
+        let troubles = nodes[0].transport.status().troubles;
+        troubles.iter().any(|(id, why)| *id == 2 && why.contains("refused"))
+    });
     two = Node::with(2, |options| options.listen_address = address);
     drive(&mut [&mut one, &mut two], "connect again", |nodes| nodes[0].connected_peers() == 1);
+    assert!(one.transport.status().troubles.is_empty());
     assert!(one.transport.send(2, &small(2)));
     drive(&mut [&mut one, &mut two], "go on", |nodes| !nodes[1].messages().is_empty());
 }

@@ -152,6 +152,7 @@ impl Transport {
         }
         let Some(peer) = self.peers.get_mut(&node_id) else { return };
         let wait_ms = self.backoff.wait_ms(peer.failures);
+        peer.trouble = Some(why.to_string());
         peer.dial_after(wait_ms);
         peer.failures = peer.failures.saturating_add(1);
         self.next_timers_ms = 0;
@@ -185,8 +186,9 @@ impl Transport {
         let own = self.introduction();
         let Some(connection) = self.slots[slot].as_mut() else { return };
         let Phase::Connecting { node_id } = connection.phase else { return };
-        if let Ok(Some(_)) | Err(_) = connection.stream.take_error() {
-            return self.close(slot, "connecting failed", inbound);
+        if let Ok(Some(error)) | Err(error) = connection.stream.take_error() {
+            let why = format!("connecting to {} failed: {error}", connection.remote);
+            return self.close(slot, &why, inbound);
         }
         match (connection.stream.peer_addr(), connection.stream.local_addr()) {
             (Err(error), _) if error.kind() == std::io::ErrorKind::NotConnected => return,

@@ -14,7 +14,11 @@ fn refused_dial(
     drive(&mut [&mut one, &mut two], "a refusal", |nodes| {
         assert_eq!(nodes[0].connected_peers(), 0, "must not connect");
         nodes[1].transport.status().refused_connections > 0
+            && !nodes[0].transport.status().troubles.is_empty()
     });
+    let troubles = one.transport.status().troubles;
+    assert_eq!(troubles[0].0, expected.node_id);
+    assert!(troubles[0].1.starts_with("it refuses: node "), "{troubles:?}");
     (one, two)
 }
 
