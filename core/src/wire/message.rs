@@ -24,6 +24,11 @@ use crate::replica::{Envelope, PeerMessage};
 pub const ITEMS_PER_FRAME_MAX: usize = 1 << 16;
 /// Envelopes in one frame.
 pub const ENVELOPES_PER_FRAME_MAX: usize = 4096;
+
+// What a frame can make its reader allocate beside its own bytes.
+const _: () = assert!(ITEMS_PER_FRAME_MAX * size_of::<Entry>() <= 16 << 20);
+const _: () = assert!(ENVELOPES_PER_FRAME_MAX * size_of::<Envelope>() <= 4 << 20);
+
 /// The least that may be set as the cap of a frame's body: room for any small message.
 pub const FRAME_BYTES_MIN: usize = 64 << 10;
 /// The largest allocation an entry may keep alive, as a multiple of the envelope it came in.
