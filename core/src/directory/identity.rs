@@ -11,7 +11,9 @@ pub const FORMAT_VERSION: u32 = 1;
 /// The longest name of a cluster, in bytes.
 pub const CLUSTER_BYTES_MAX: usize = 128;
 
-const FILE: &str = "identity";
+pub(super) const FILE: &str = "identity";
+/// What a crash may leave of an identity that was being written.
+pub(super) const NEW_FILE: &str = "identity.new";
 const MAGIC: &[u8; 8] = b"raft-idn";
 /// Magic, version, node id, boot counter, incarnation, length of the cluster's name.
 const FIXED_BYTES: usize = 8 + 4 + 8 + 8 + 16 + 2;
@@ -32,9 +34,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the identity at the root of `disk`; `None` if there is none.
-    pub(super) fn load(disk: &dyn Disk) -> Result<Option<Identity>> {
-        let path = Path::new(FILE);
+    /// Reads the identity in a folder; `None` if there is none.
+    pub(super) fn load(disk: &dyn Disk, folder: &Path) -> Result<Option<Identity>> {
+        let path = &folder.join(FILE);
         let place = disk.display(path);
         let failed = |error| Error::from_io("read", &place, &error);
         if !disk.exists(path).map_err(failed)? {
@@ -52,19 +54,19 @@ impl Identity {
         Identity::decode(&bytes[..length], &place).map(Some)
     }
 
-    /// Writes the identity at the root of `disk`, replacing the old one atomically and durably. Needs the folder `tmp`.
-    pub(super) fn store(&self, disk: &dyn Disk) -> Result<()> {
-        let temporary = Path::new("tmp").join(FILE);
-        let place = disk.display(&temporary);
+    /// Writes the identity into a folder, replacing the old one atomically and durably.
+    pub(super) fn store(&self, disk: &dyn Disk, folder: &Path) -> Result<()> {
+        let new = folder.join(NEW_FILE);
+        let place = disk.display(&new);
         let failed = |error| Error::from_io("write", &place, &error);
-        if disk.exists(&temporary).map_err(failed)? {
-            disk.delete(&temporary).map_err(failed)?;
+        if disk.exists(&new).map_err(failed)? {
+            disk.delete(&new).map_err(failed)?;
         }
-        let file = disk.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
+        let file = disk.open(&new, OpenMode::CreateNew).map_err(failed)?;
         file.write_at(&self.encode(), 0).map_err(failed)?;
         file.sync().map_err(failed)?;
-        disk.rename(&temporary, Path::new(FILE)).map_err(failed)?;
-        disk.sync_dir(Path::new("")).map_err(failed)
+        disk.rename(&new, &folder.join(FILE)).map_err(failed)?;
+        disk.sync_dir(folder).map_err(failed)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -86,8 +88,9 @@ impl Identity {
             Error::rejected(
                 Code::Corrupted,
                 format!(
-                    "{place} is damaged at offset {offset}: {what}. Without its identity a node must not vote: wipe \
-                     the directory and let the node join again, or restore the file from a backup"
+                    "{place} is damaged at offset {offset}: {what}. Without its identity a node \
+                     must not vote: wipe the directory and let the node join again, or restore \
+                     the file from a backup"
                 ),
             )
         };
@@ -97,7 +100,8 @@ impl Identity {
         if &bytes[..8] != MAGIC {
             return Err(damaged(0, "it does not begin as an identity does"));
         }
-        // The checksum is the last four bytes in every version, so that a newer file is told from a damaged one.
+        // The checksum is the last four bytes in every version, so that a newer file is told from a
+        // damaged one.
         let (body, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
         if crc != crc32c::crc32c(body).to_le_bytes() {
             return Err(damaged(body.len(), "the checksum does not match"));
@@ -107,8 +111,8 @@ impl Identity {
             return Err(Error::rejected(
                 Code::NewerFormat,
                 format!(
-                    "{place} has format version {format_version}, and this libraft reads up to {FORMAT_VERSION}: \
-                     use the newer libraft that wrote it"
+                    "{place} has format version {format_version}, and this libraft reads up to \
+                     {FORMAT_VERSION}: use the newer libraft that wrote it"
                 ),
             ));
         }

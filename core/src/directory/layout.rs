@@ -1,8 +1,10 @@
-//! The making and opening of a data directory, step by step, so that a crash after any step leaves what opens again.
+//! The making and opening of a data directory, step by step, so that a crash after any step leaves
+//! what opens again.
 
+use std::io;
 use std::path::Path;
 
-use super::identity::{Identity, CLUSTER_BYTES_MAX, FORMAT_VERSION};
+use super::identity::{Identity, CLUSTER_BYTES_MAX, FORMAT_VERSION, NEW_FILE};
 use crate::disk::Disk;
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, Uuid};
@@ -16,37 +18,103 @@ pub struct Claim<'a> {
     pub new_incarnation: Uuid,
 }
 
-/// Opens, or makes, the data directory at the root of `data` with the snapshot directory at the root of `snapshots`.
-/// Both are locked already, and may be nested. Returns the identity with the boot counter of this opening.
+/// Opens, or makes, the data directory at the root of `data` with the snapshot directory at the
+/// root of `snapshots`. Both are locked already, and may be nested. Returns the identity with the
+/// boot counter of this opening.
 ///
 /// Nothing is written before it is known that both directories are this node's, or nobody's.
 pub fn claim(data: &dyn Disk, snapshots: &dyn Disk, claim: &Claim<'_>) -> Result<Identity> {
     claim.check()?;
-    let stored = Identity::load(data)?;
-    let snapshots_stored = Identity::load(snapshots)?;
+    let root = Path::new("");
+    let parts = [
+        Part { name: "log", disk: data, folder: Path::new("log") },
+        Part { name: "snapshot", disk: snapshots, folder: root },
+    ];
+    let stored = Identity::load(data, root)?;
     match &stored {
         Some(identity) => claim.check_owns(identity, data)?,
-        None => check_unclaimed(data, &["log", "snapshots"])?,
+        None => check_unclaimed(data, root, &["log", "snapshots", "tmp"])?,
     }
     let mut identity = stored.clone().unwrap_or_else(|| claim.new_identity());
-    match &snapshots_stored {
-        Some(owner) => check_belong_together(&identity, owner, data, snapshots)?,
-        // The counter leaves 0 only after the snapshot directory has its identity.
-        None if identity.boot_counter > 0 => return Err(snapshots_missing(snapshots)),
-        None => check_unclaimed(snapshots, &[])?,
+    let mut unmarked = Vec::new();
+    for part in &parts {
+        if !part.is_marked(&identity, data)? {
+            unmarked.push(part);
+        }
     }
 
-    create_folders(data, &["tmp", "log"])?;
-    create_folders(snapshots, &["tmp"])?;
+    create_folders(data)?;
     if stored.is_none() {
-        identity.store(data)?;
+        identity.store(data, root)?;
     }
-    if snapshots_stored.is_none() {
-        identity.store(snapshots)?;
+    for part in unmarked {
+        identity.store(part.disk, part.folder)?;
     }
     identity.boot_counter += 1;
-    identity.store(data)?;
+    identity.store(data, root)?;
     Ok(identity)
+}
+
+/// A folder that may be on another disk than the data directory, and carries a copy of its identity.
+struct Part<'a> {
+    name: &'a str,
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+}
+
+impl Part<'_> {
+    /// Whether the folder carries the identity already. If it should and does not, or carries
+    /// another one, it is the wrong folder.
+    fn is_marked(&self, identity: &Identity, data: &dyn Disk) -> Result<bool> {
+        match Identity::load(self.disk, self.folder)? {
+            Some(owner) => self.check_owner(&owner, identity, data).map(|()| true),
+            // The boot counter leaves 0 only when every part is marked.
+            None if identity.boot_counter > 0 => Err(self.missing()),
+            None => check_unclaimed(self.disk, self.folder, &[]).map(|()| false),
+        }
+    }
+
+    fn check_owner(&self, owner: &Identity, identity: &Identity, data: &dyn Disk) -> Result<()> {
+        let same = identity.cluster == owner.cluster
+            && identity.node_id == owner.node_id
+            && identity.incarnation == owner.incarnation;
+        if same {
+            return Ok(());
+        }
+        Err(Error::rejected(
+            Code::WrongIdentity,
+            format!(
+                "the {} directory {} belongs to node {} of cluster '{}' (incarnation {}), and the \
+                 data directory {} to node {} of cluster '{}' (incarnation {}): give each data \
+                 directory its own; if the data directory was wiped on purpose, empty the {} \
+                 directory too",
+                self.name,
+                self.disk.display(self.folder),
+                owner.node_id,
+                owner.cluster,
+                owner.incarnation,
+                data.display(Path::new("")),
+                identity.node_id,
+                identity.cluster,
+                identity.incarnation,
+                self.name
+            ),
+        ))
+    }
+
+    fn missing(&self) -> Error {
+        Error::rejected(
+            Code::WrongIdentity,
+            format!(
+                "the {} directory {} does not hold what this node wrote there: check that its disk \
+                 is mounted; if the directory was changed, move its content along; if the content \
+                 is lost, wipe the data directory and let the node join again, for it must not \
+                 vote without its memory",
+                self.name,
+                self.disk.display(self.folder)
+            ),
+        )
+    }
 }
 
 impl Claim<'_> {
@@ -84,8 +152,8 @@ impl Claim<'_> {
         Err(Error::rejected(
             Code::WrongIdentity,
             format!(
-                "the data directory {} belongs to node {} of cluster '{}', and was opened as node {} of cluster '{}': \
-                 open it as what it is, or choose another directory",
+                "the data directory {} belongs to node {} of cluster '{}', and was opened as \
+                 node {} of cluster '{}': open it as what it is, or choose another directory",
                 data.display(Path::new("")),
                 identity.node_id,
                 identity.cluster,
@@ -96,99 +164,53 @@ impl Claim<'_> {
     }
 }
 
-fn check_belong_together(
-    identity: &Identity,
-    owner: &Identity,
-    data: &dyn Disk,
-    snapshots: &dyn Disk,
-) -> Result<()> {
-    let same = identity.cluster == owner.cluster
-        && identity.node_id == owner.node_id
-        && identity.incarnation == owner.incarnation;
-    if same {
-        return Ok(());
+/// Refuses a folder without an identity that holds more than an interrupted making leaves behind:
+/// its `tmp` would be emptied, and a log that lost its identity would be taken for that of a new
+/// node, which forgets its votes. Folders of a making are looked into when their turn comes.
+fn check_unclaimed(disk: &dyn Disk, folder: &Path, made: &[&str]) -> Result<()> {
+    let list = |path: &Path| match disk.list(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::from_io("list", disk.display(path), &error)),
+        Ok(names) => Ok(names),
+    };
+    let mut foreign = None;
+    for name in list(folder)? {
+        if name == "tmp" && made.contains(&"tmp") {
+            foreign = list(&folder.join(&name))?.first().map(|inner| format!("tmp/{inner}"));
+        } else if !["lock", "lost+found", NEW_FILE].contains(&name.as_str())
+            && !made.contains(&name.as_str())
+            && !name.starts_with('.')
+        {
+            foreign = Some(name);
+        }
+        if foreign.is_some() {
+            break;
+        }
     }
+    let Some(name) = foreign else { return Ok(()) };
     Err(Error::rejected(
-        Code::WrongIdentity,
+        Code::InvalidArgument,
         format!(
-            "the snapshot directory {} belongs to node {} of cluster '{}' (incarnation {}), and the data directory {} \
-             to node {} of cluster '{}' (incarnation {}): give each data directory a snapshot directory of its own; \
-             if the data directory was wiped on purpose, empty the snapshot directory too",
-            snapshots.display(Path::new("")),
-            owner.node_id,
-            owner.cluster,
-            owner.incarnation,
-            data.display(Path::new("")),
-            identity.node_id,
-            identity.cluster,
-            identity.incarnation
+            "{} has no identity but is not empty, it holds '{name}': choose an empty directory. If \
+             this is the data of a node whose file 'identity' was lost, wipe it and let the node \
+             join again",
+            disk.display(folder)
         ),
     ))
 }
 
-fn snapshots_missing(snapshots: &dyn Disk) -> Error {
-    Error::rejected(
-        Code::WrongIdentity,
-        format!(
-            "the snapshot directory {} does not hold the snapshots of this node: check that its disk is mounted; if \
-             the snapshot directory was changed, move what it held along",
-            snapshots.display(Path::new(""))
-        ),
-    )
-}
-
-/// Refuses a directory without an identity that holds more than an interrupted making of one leaves behind: its `tmp`
-/// would be emptied, and a log that lost its identity would be taken for that of a new node, which forgets its votes.
-fn check_unclaimed(disk: &dyn Disk, folders: &[&str]) -> Result<()> {
-    let root = Path::new("");
-    let list = |path: &Path| match disk.list(path) {
-        Err(error) => Err(Error::from_io("list", disk.display(path), &error)),
-        Ok(names) => Ok(names),
-    };
-    let refused = |name: &str| {
-        Error::rejected(
-            Code::InvalidArgument,
-            format!(
-                "{} has no identity but is not empty, it holds '{name}': choose an empty directory. If this is the \
-                 data of a node whose file 'identity' was lost, wipe it and let the node join again",
-                disk.display(root)
-            ),
-        )
-    };
-    for name in list(root)? {
-        match name.as_str() {
-            "tmp" => {
-                if let Some(inner) = list(Path::new("tmp"))?.iter().find(|name| *name != "identity")
-                {
-                    return Err(refused(&format!("tmp/{inner}")));
-                }
-            }
-            "log" if folders.contains(&"log") => {
-                if let Some(inner) = list(Path::new("log"))?.first() {
-                    return Err(refused(&format!("log/{inner}")));
-                }
-            }
-            "lock" | "lost+found" => {}
-            other if folders.contains(&other) || other.starts_with('.') => {}
-            other => return Err(refused(other)),
-        }
-    }
-    Ok(())
-}
-
-/// Creates folders at the root, durably, and empties `tmp`.
-fn create_folders(disk: &dyn Disk, folders: &[&str]) -> Result<()> {
+/// Creates the folders of a data directory, durably, and empties `tmp`.
+fn create_folders(data: &dyn Disk) -> Result<()> {
     let tmp = Path::new("tmp");
-    if disk.exists(tmp).map_err(|error| Error::from_io("read", disk.display(tmp), &error))? {
-        disk.delete_dir(tmp).map_err(|error| Error::from_io("empty", disk.display(tmp), &error))?;
+    if data.exists(tmp).map_err(|error| Error::from_io("read", data.display(tmp), &error))? {
+        data.delete_dir(tmp).map_err(|error| Error::from_io("empty", data.display(tmp), &error))?;
     }
-    for folder in folders {
-        let folder = Path::new(folder);
-        disk.create_dir(folder)
-            .map_err(|error| Error::from_io("create", disk.display(folder), &error))?;
+    for folder in [tmp, Path::new("log")] {
+        data.create_dir(folder)
+            .map_err(|error| Error::from_io("create", data.display(folder), &error))?;
     }
     let root = Path::new("");
-    disk.sync_dir(root).map_err(|error| Error::from_io("sync", disk.display(root), &error))
+    data.sync_dir(root).map_err(|error| Error::from_io("sync", data.display(root), &error))
 }
 
 #[cfg(test)]

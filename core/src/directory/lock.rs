@@ -1,8 +1,8 @@
 //! Keeps a second node, of this process or another, out of a directory.
 //!
-//! The lock is `flock(2)` on the file `lock`: the system gives it back when the process dies, and two descriptors
-//! exclude each other within one process too. The file is never deleted, since a node that still waited on the deleted
-//! one would not exclude a node that made a new one.
+//! The lock is `flock(2)` on the file `lock`: the system gives it back when the process dies, and
+//! two descriptors exclude each other within one process too. The file is never deleted, since a
+//! node that still waited on the deleted one would not exclude a node that made a new one.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -38,7 +38,8 @@ impl DirectoryLock {
                 _ => failed(error),
             });
         }
-        // Only for the message of whoever comes next, so it need not be durable, and may fail on a full disk.
+        // Only for the message of whoever comes next, so it need not be durable, and may fail on a
+        // full disk.
         let process_id = std::process::id();
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{process_id}"));
         Ok(DirectoryLock { file, path, process_id })
@@ -48,8 +49,9 @@ impl DirectoryLock {
         self.unlock().map_err(|error| Error::from_io("unlock", self.path.display(), &error))
     }
 
-    /// A forked child shares the lock with its parent: closing the file in the parent would leave it locked, and
-    /// unlocking it in the child would take it from the parent. So the parent unlocks, and the child does not.
+    /// A forked child shares the lock with its parent: closing the file in the parent would leave
+    /// it locked, and unlocking it in the child would take it from the parent. So the parent
+    /// unlocks, and the child does not.
     fn unlock(&self) -> io::Result<()> {
         if self.process_id != std::process::id() {
             return Ok(());
@@ -88,7 +90,8 @@ fn in_use(folder: &Path, file: &mut fs::File) -> Error {
         Err(_) => "another process".to_string(),
     };
     let message = format!(
-        "the directory {} is in use by {holder}: close that node first, or give this one a directory of its own",
+        "the directory {} is in use by {holder}: close that node first, or give this one a \
+         directory of its own",
         folder.display()
     );
     Error::rejected(Code::DirectoryInUse, message)

@@ -1,12 +1,16 @@
-//! A node's data directory: whose it is, that nobody else has it open, and where the parts keep their files.
+//! A node's data directory: whose it is, that nobody else has it open, and where the parts keep
+//! their files.
 //!
 //! ```text
 //! <directory>/           identity  lock  tmp/  log/  snapshots/
-//! <snapshot directory>/  identity  lock  tmp/  <group id>/...
+//! <directory>/log/       identity  ...
+//! <snapshot directory>/  identity  lock  <group id>/...
 //! ```
 //!
-//! The snapshot directory is `<directory>/snapshots` unless it was put on another disk. It carries the same identity
-//! and a lock of its own, so that two nodes never share one, and a disk that is not mounted is noticed.
+//! The snapshot directory is `<directory>/snapshots` unless it was put on another disk. It has a lock
+//! of its own, so that two nodes never share one. It and the log carry copies of the identity, so
+//! that a disk which is not mounted, or a folder which was lost, is noticed: a node that starts with
+//! an empty log has forgotten its votes.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +27,8 @@ pub use layout::{claim, Claim};
 
 use lock::DirectoryLock;
 
-/// An open data directory. No other node, of this process or another, can open it until it is released or dropped; the
-/// system releases it when the process dies, however it dies.
+/// An open data directory. No other node, of this process or another, can open it until it is
+/// released or dropped; the system releases it when the process dies, however it dies.
 pub struct Directory {
     identity: Identity,
     path: PathBuf,
@@ -34,14 +38,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens the data directory at `path`, or makes one there if the folder is missing or empty. Everything that is
-    /// made, and the incremented boot counter, is durable when this returns.
+    /// Opens the data directory at `path`, or makes one there if the folder is missing or empty.
+    /// Everything that is made, and the incremented boot counter, is durable when this returns.
     ///
-    /// `new_incarnation` becomes the incarnation of a directory that is made; an existing one keeps its own.
+    /// `new_incarnation` becomes the incarnation of a directory that is made; an existing one keeps
+    /// its own.
     ///
-    /// **Errors**: `DirectoryInUse`; `WrongIdentity` if it belongs to another cluster or node, or the snapshot directory
-    /// to another data directory; `InvalidArgument` for a folder that holds something else; `NewerFormat`; `Corrupted`;
-    /// `PermissionDenied`; `NoSpace`; `Io`.
+    /// **Errors**: `DirectoryInUse`; `WrongIdentity` if it belongs to another cluster or node, or
+    /// the snapshot directory to another data directory; `InvalidArgument` for a folder that holds
+    /// something else; `NewerFormat`; `Corrupted`; `PermissionDenied`; `NoSpace`; `Io`.
     pub fn open(
         path: &Path,
         snapshot_directory: Option<&Path>,
@@ -83,8 +88,8 @@ impl Directory {
         self.path.join("tmp")
     }
 
-    /// Lets others open the directory, as dropping does, but says when that failed. Call it when nothing writes below
-    /// the directory any more.
+    /// Lets others open the directory, as dropping does, but says when that failed. Call it when
+    /// nothing writes below the directory any more.
     pub fn release(self) -> Result<()> {
         let Directory { lock, snapshot_lock, .. } = self;
         snapshot_lock.release()?;

@@ -155,7 +155,8 @@ fn a_folder_with_somebody_elses_files_is_refused_and_left_as_it_is() {
         fs::write(&file_path, "precious").unwrap();
         let error = error_of(open(&path));
         assert_eq!(error.code, Code::InvalidArgument);
-        assert!(error.message.contains(file), "{error}");
+        let name = file.rsplit('/').next().unwrap();
+        assert!(error.message.contains(name), "{error}");
         assert_eq!(fs::read(&file_path).unwrap(), b"precious");
         assert!(!path.join("identity").exists());
     }
@@ -172,6 +173,34 @@ fn a_snapshot_directory_whose_disk_is_not_mounted_is_noticed() {
     let error = error_of(open());
     assert_eq!(error.code, Code::WrongIdentity);
     assert!(error.message.contains("mounted"), "{error}");
+}
+
+#[test]
+fn a_log_that_is_lost_or_not_mounted_keeps_the_node_from_starting() {
+    let scratch = Scratch::new("amnesia");
+    let path = scratch.path("node");
+    open(&path).unwrap().release().unwrap();
+    fs::remove_dir_all(path.join("log")).unwrap();
+    for _ in 0..2 {
+        let error = error_of(open(&path));
+        assert_eq!(error.code, Code::WrongIdentity);
+        assert!(error.message.contains(path.join("log").to_str().unwrap()), "{error}");
+        assert!(error.message.contains("must not vote"), "{error}");
+        let _ = fs::create_dir(path.join("log"));
+    }
+}
+
+#[test]
+fn a_log_of_another_node_is_refused() {
+    let scratch = Scratch::new("mixed");
+    let (one, two) = (scratch.path("1"), scratch.path("2"));
+    Directory::open(&one, None, "orders", 1, INCARNATION).unwrap().release().unwrap();
+    Directory::open(&two, None, "orders", 2, LATER_INCARNATION).unwrap().release().unwrap();
+    fs::remove_dir_all(one.join("log")).unwrap();
+    fs::rename(two.join("log"), one.join("log")).unwrap();
+    let error = error_of(Directory::open(&one, None, "orders", 1, INCARNATION));
+    assert_eq!(error.code, Code::WrongIdentity);
+    assert!(error.message.contains("node 1") && error.message.contains("node 2"), "{error}");
 }
 
 #[test]

@@ -23,8 +23,8 @@ struct Slot {
 enum State {
     /// A writer is at work.
     Writing,
-    /// Complete, but the log does not say that this replica's state was replaced by it: it came from a peer and is not
-    /// installed yet, or never was. Nothing starts from it.
+    /// Complete, but the log does not say that this replica's state was replaced by it: it came
+    /// from a peer and is not installed yet, or never was. Nothing starts from it.
     Unconfirmed(Arc<Manifest>),
     /// Complete, and consistent with the log.
     Ready(Arc<Manifest>),
@@ -45,8 +45,8 @@ impl State {
     }
 }
 
-/// Orders the snapshots of a group by age. Of two at one index the one without a state wins: it is made for an on-disk
-/// machine that has taken over the state of the other.
+/// Orders the snapshots of a group by age. Of two at one index the one without a state wins: it is
+/// made for an on-disk machine that has taken over the state of the other.
 fn rank(manifest: &Manifest) -> (u64, bool) {
     (manifest.index, manifest.kind == SnapshotKind::MetadataOnly)
 }
@@ -106,8 +106,8 @@ impl Catalog {
         }
     }
 
-    /// The newest snapshot that is consistent with the log. A damaged one might be newer, so it is an error until a new
-    /// one takes its place.
+    /// The newest snapshot that is consistent with the log. A damaged one might be newer, so it is
+    /// an error until a new one takes its place.
     pub(super) fn newest(&self, group_id: GroupId) -> Result<Option<Arc<Manifest>>> {
         let mut newest: Option<&Arc<Manifest>> = None;
         for slot in self.groups.get(&group_id).into_iter().flat_map(HashMap::values) {
@@ -211,7 +211,8 @@ impl Catalog {
         doomed
     }
 
-    /// What was taken is gone from the disk, or could not be deleted and is tried again with the next.
+    /// What was taken is gone from the disk, or could not be deleted and is tried again with the
+    /// next.
     pub(super) fn deleted(&mut self, group_id: GroupId, snapshot: Uuid, succeeded: bool) {
         if !succeeded {
             return self.doom(group_id, snapshot);

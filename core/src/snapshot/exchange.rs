@@ -11,11 +11,12 @@
 //!                                 <-  Done (it is verified and durable)
 //! ```
 //!
-//! Either end may say Refused, with the reason, instead of its next message. A receiver that has the snapshot already
-//! says Done at once.
+//! Either end may say Refused, with the reason, instead of its next message. A receiver that has
+//! the snapshot already says Done at once.
 //!
-//! What comes later has its place: a receiver that keeps chunks from before asks for the others (resuming, incremental
-//! snapshots), for senders honour any Want already; throttling is a wait before Data.
+//! What comes later has its place: a receiver that keeps chunks from before asks for the others
+//! (resuming, incremental snapshots), for senders honour any Want already; throttling is a wait
+//! before Data.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};

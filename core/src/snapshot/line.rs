@@ -10,8 +10,8 @@ use crate::error::{Code, Error, Result};
 use crate::wire::frame::{check_body, header, read_header, HEADER_BYTES};
 use crate::wire::{FrameKind, WireError};
 
-/// A state machine may leave the line silent for as long as it thinks; a peer that is gone is noticed by the system,
-/// after about a minute.
+/// A state machine may leave the line silent for as long as it thinks; a peer that is gone is
+/// noticed by the system, after about a minute.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the end that says the last word waits for the other to have read it.
@@ -50,7 +50,8 @@ impl Line {
 
     /// The body of the next frame, of at most `body_bytes_max` bytes.
     ///
-    /// **Errors**: `Timeout` at the deadline; `Unreachable` if the connection is lost or carries something else.
+    /// **Errors**: `Timeout` at the deadline; `Unreachable` if the connection is lost or carries
+    /// something else.
     pub(super) fn receive(&mut self, body_bytes_max: usize) -> Result<&[u8]> {
         let mut header = [0; HEADER_BYTES];
         self.read_exact(&mut header)?;
@@ -82,8 +83,9 @@ impl Line {
             || restored.is_err()
     }
 
-    /// Ends the connection after the last word. Closing it while the peer still sends would reset it, and the word could
-    /// be lost; so what the peer sends is read until it has seen the end and closes too.
+    /// Ends the connection after the last word. Closing it while the peer still sends would reset
+    /// it, and the word could be lost; so what the peer sends is read until it has seen the end and
+    /// closes too.
     pub(super) fn linger(mut self) {
         let end = Instant::now() + LINGER;
         if self.stream.shutdown(Shutdown::Write).is_err() {
@@ -130,7 +132,8 @@ impl Line {
         Ok(())
     }
 
-    /// An interrupted call is made again, and one that ran out of time fails when it looks at the deadline.
+    /// An interrupted call is made again, and one that ran out of time fails when it looks at the
+    /// deadline.
     fn tolerate(&self, error: io::Error) -> Result<()> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         match error.kind() {
@@ -145,7 +148,8 @@ impl Line {
         if remaining.is_zero() {
             return Err(Error::rejected(
                 Code::Timeout,
-                "the time for the transfer of a snapshot ran out: allow more, or look at the network and the disks",
+                "the time for the transfer of a snapshot ran out: allow more, or look at the \
+                 network and the disks",
             ));
         }
         Ok(remaining)

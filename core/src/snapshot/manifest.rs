@@ -174,7 +174,8 @@ impl Manifest {
         if &bytes[..8] != MAGIC {
             return Err(damaged(0, "it does not begin as a manifest does"));
         }
-        // The checksum is the last four bytes in every version, so that a newer file is told from a damaged one.
+        // The checksum is the last four bytes in every version, so that a newer file is told from a
+        // damaged one.
         let (body, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
         if crc != crc32c::crc32c(body).to_le_bytes() {
             return Err(damaged(body.len(), "the checksum does not match"));

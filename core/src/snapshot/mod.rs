@@ -1,11 +1,13 @@
 //! Snapshots: the state of a group at an index, kept on this node's disk and sent to peers.
 //!
-//! The [`SnapshotStore`] holds the snapshots of every group of a node. A snapshot is a [`Manifest`] and the stream that
-//! the state machine wrote, cut into chunks that are known by their hash; see `docs/format.md`. A [`SnapshotWriter`]
-//! makes one, a [`SnapshotReader`] reads it, and neither hands on a byte that was not verified.
+//! The [`SnapshotStore`] holds the snapshots of every group of a node. A snapshot is a [`Manifest`]
+//! and the stream that the state machine wrote, cut into chunks that are known by their hash; see
+//! `docs/format.md`. A [`SnapshotWriter`] makes one, a [`SnapshotReader`] reads it, and neither
+//! hands on a byte that was not verified.
 //!
-//! What comes later has its place: named files and incremental snapshots are further parts of a manifest; custom
-//! storage and a file-system adaptor stand behind the `Disk` that a store is opened with.
+//! What comes later has its place: named files and incremental snapshots are further parts of a
+//! manifest; custom storage and a file-system adaptor stand behind the `Disk` that a store is
+//! opened with.
 
 use std::io;
 

@@ -10,7 +10,8 @@ use super::store::{read_full, SnapshotPin, STREAM_FILE};
 use crate::disk::{File, OpenMode};
 use crate::error::{Code, Error, Result};
 
-/// A snapshot that is being read. Pins it, and needs the memory of one chunk, however long the stream.
+/// A snapshot that is being read. Pins it, and needs the memory of one chunk, however long the
+/// stream.
 pub struct SnapshotReader {
     pin: SnapshotPin,
     path: PathBuf,
@@ -49,8 +50,8 @@ impl SnapshotReader {
         self.pin.manifest()
     }
 
-    /// The next chunk of the stream, verified; `None` at its end. What `read` has not handed out of the one before is
-    /// passed over.
+    /// The next chunk of the stream, verified; `None` at its end. What `read` has not handed out of
+    /// the one before is passed over.
     ///
     /// **Errors**: `Corrupted` with the file and the bytes that are damaged; `Io`.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>> {
@@ -69,8 +70,8 @@ impl SnapshotReader {
             return Err(Error::rejected(
                 Code::Corrupted,
                 format!(
-                    "{} is damaged between offsets {offset} and {}: the bytes do not have the hash that the manifest \
-                     says",
+                    "{} is damaged between offsets {offset} and {}: the bytes do not have the \
+                     hash that the manifest says",
                     store.disk().display(&self.path),
                     offset + length as u64
                 ),

@@ -15,17 +15,20 @@ use super::store::SnapshotStore;
 use super::writer::SnapshotWriter;
 use crate::error::{Code, Error, Result};
 
-/// Receives a snapshot over a connection whose handshake is done, into `store`. When this returns without an error, the
-/// snapshot is whole, verified and durable. It counts once [`SnapshotStore::installed`] is called; if the replica does not
-/// take it, call [`SnapshotStore::remove`].
+/// Receives a snapshot over a connection whose handshake is done, into `store`. When this returns
+/// without an error, the snapshot is whole, verified and durable. It counts once
+/// [`SnapshotStore::installed`] is called; if the replica does not take it, call
+/// [`SnapshotStore::remove`].
 ///
-/// `accept` looks at what is announced; its error is told to the peer. Streams of more than `bytes_max` bytes are
-/// refused. `progress` is told how many bytes of the stream arrived so far, after each chunk. To break a transfer off,
-/// shut the connection down.
+/// `accept` looks at what is announced; its error is told to the peer. Streams of more than
+/// `bytes_max` bytes are refused. `progress` is told how many bytes of the stream arrived so far,
+/// after each chunk. To break a transfer off, shut the connection down.
 ///
-/// **Threads**: blocks, until `deadline` (and what the disk takes, and two seconds for the last word) at the longest. **Memory**: one chunk, and 36 bytes for
-/// each chunk that is announced. **Errors**: `Timeout`; `Unreachable`; that of `accept`; the peer's reason if it broke off;
-/// `TooLarge`; `NoSpace`, `Io` and the like of the store. Nothing stays in the store after an error.
+/// **Threads**: blocks, until `deadline` (and what the disk takes, and two seconds for the last
+/// word) at the longest. **Memory**: one chunk, and 36 bytes for each chunk that is announced.
+/// **Errors**: `Timeout`; `Unreachable`; that of `accept`; the peer's reason if it broke off;
+/// `TooLarge`; `NoSpace`, `Io` and the like of the store. Nothing stays in the store after an
+/// error.
 pub fn receive_snapshot(
     stream: TcpStream,
     store: &SnapshotStore,

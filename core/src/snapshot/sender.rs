@@ -22,15 +22,16 @@ pub enum Source {
     Live(Box<dyn PreparedSnapshot>),
 }
 
-/// Sends a snapshot over a connection whose handshake is done. When this returns without an error, the peer has the
-/// whole snapshot, verified and durable.
+/// Sends a snapshot over a connection whose handshake is done. When this returns without an error,
+/// the peer has the whole snapshot, verified and durable.
 ///
-/// `progress` is told how many bytes of the stream were sent so far, after each chunk. To break a transfer off, shut the
-/// connection down.
+/// `progress` is told how many bytes of the stream were sent so far, after each chunk. To break a
+/// transfer off, shut the connection down.
 ///
-/// **Threads**: blocks, until `deadline` at the longest, except that a live source is asked to end and not forced to.
-/// **Memory**: two chunks. **Errors**: `Timeout`; `Unreachable`; the peer's reason if it refused; `Corrupted` or `Io` if
-/// the stored snapshot cannot be read; `SaveFailed` if the machine failed; `Unsupported` for a snapshot without a state.
+/// **Threads**: blocks, until `deadline` at the longest, except that a live source is asked to end
+/// and not forced to. **Memory**: two chunks. **Errors**: `Timeout`; `Unreachable`; the peer's
+/// reason if it refused; `Corrupted` or `Io` if the stored snapshot cannot be read; `SaveFailed` if
+/// the machine failed; `Unsupported` for a snapshot without a state.
 pub fn send_snapshot(
     stream: TcpStream,
     begin: &Begin,
@@ -195,7 +196,8 @@ impl<P: FnMut(u64) + Send> Sender<P> {
         }
     }
 
-    /// A peer that refuses says why before it closes the connection, so the reason may lie behind a failed write.
+    /// A peer that refuses says why before it closes the connection, so the reason may lie behind a
+    /// failed write.
     fn refusal_behind(&mut self, error: Error) -> Error {
         if error.code != Code::Unreachable {
             return error;

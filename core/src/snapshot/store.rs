@@ -1,10 +1,11 @@
 //! The snapshots of a node on its disk: `<group id>/<snapshot id>/{manifest,stream}`.
 //!
-//! A snapshot exists from the moment its manifest has its name; a folder without one is partial, and is deleted at
-//! start. Of each group the newest snapshot is kept, and what is pinned.
+//! A snapshot exists from the moment its manifest has its name; a folder without one is partial,
+//! and is deleted at start. Of each group the newest snapshot is kept, and what is pinned.
 //!
-//! A snapshot that came from a peer does not count until the log says, durably, that this replica's state was replaced
-//! by it: a crash before that leaves a log which continues the older snapshot, and that one must still be there.
+//! A snapshot that came from a peer does not count until the log says, durably, that this replica's
+//! state was replaced by it: a crash before that leaves a log which continues the older snapshot,
+//! and that one must still be there.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +25,8 @@ pub(super) const STREAM_FILE: &str = "stream";
 
 /// The snapshots of every group of a node. Clones are the same store.
 ///
-/// **Threads**: every method may be called from any thread. `newest`, `list`, `pin` and `installed` never touch the
-/// disk; the others do, and belong on a thread that may wait.
+/// **Threads**: every method may be called from any thread. `newest`, `list`, `pin` and `installed`
+/// never touch the disk; the others do, and belong on a thread that may wait.
 #[derive(Clone)]
 pub struct SnapshotStore {
     shared: Arc<Shared>,
@@ -38,11 +39,12 @@ struct Shared {
 }
 
 impl SnapshotStore {
-    /// Opens the store at the root of `disk`, the node's snapshot directory, and deletes what is partial, stale or of a
-    /// group that the log does not know.
+    /// Opens the store at the root of `disk`, the node's snapshot directory, and deletes what is
+    /// partial, stale or of a group that the log does not know.
     ///
-    /// `recovered` is what the log holds: a snapshot counts only if it fits. New snapshots leave `free_bytes_min` bytes
-    /// of the disk free. A damaged snapshot fails its group only, when the group asks for its newest.
+    /// `recovered` is what the log holds: a snapshot counts only if it fits. New snapshots leave
+    /// `free_bytes_min` bytes of the disk free. A damaged snapshot fails its group only, when the
+    /// group asks for its newest.
     ///
     /// **Errors**: `NewerFormat`; `Io`; `PermissionDenied`; `NoSpace`.
     pub fn open(
@@ -61,22 +63,25 @@ impl SnapshotStore {
         Ok(store)
     }
 
-    /// Begins a snapshot of this node's own state. Nothing is kept if the writer is dropped before it is finished.
+    /// Begins a snapshot of this node's own state. Nothing is kept if the writer is dropped before
+    /// it is finished.
     ///
-    /// **Errors**: `InvalidArgument` for a point that cannot be, or a snapshot that exists; `NoSpace`; `Io`;
-    /// `PermissionDenied`.
+    /// **Errors**: `InvalidArgument` for a point that cannot be, or a snapshot that exists;
+    /// `NoSpace`; `Io`; `PermissionDenied`.
     pub fn begin(&self, point: SnapshotPoint) -> Result<SnapshotWriter> {
         SnapshotWriter::begin(self.clone(), point)
     }
 
-    /// Keeps a snapshot without a state, by which the log of an on-disk machine is compacted. Durable on return.
+    /// Keeps a snapshot without a state, by which the log of an on-disk machine is compacted.
+    /// Durable on return.
     pub fn put_metadata(&self, point: SnapshotPoint) -> Result<Arc<Manifest>> {
         SnapshotWriter::begin(self.clone(), point)?.finish_as(SnapshotKind::MetadataOnly, true)
     }
 
     /// The newest snapshot from which this replica's state machine can start.
     ///
-    /// **Errors**: `Corrupted` if a snapshot of the group is damaged, and no newer one was completed since.
+    /// **Errors**: `Corrupted` if a snapshot of the group is damaged, and no newer one was
+    /// completed since.
     pub fn newest(&self, group_id: GroupId) -> Result<Option<Arc<Manifest>>> {
         self.catalog().newest(group_id)
     }
@@ -86,8 +91,8 @@ impl SnapshotStore {
         self.catalog().list(group_id)
     }
 
-    /// A received snapshot counts from now on: call it when the log's reset record that names it is durable. The older
-    /// ones are deleted by the next `collect`.
+    /// A received snapshot counts from now on: call it when the log's reset record that names it is
+    /// durable. The older ones are deleted by the next `collect`.
     pub fn installed(&self, group_id: GroupId, snapshot: Uuid) {
         self.catalog().confirm(group_id, snapshot);
     }
@@ -114,8 +119,8 @@ impl SnapshotStore {
         SnapshotReader::open(self.pin(group_id, snapshot)?)
     }
 
-    /// Deletes a received snapshot for which the replica had no use, as soon as nothing pins it. One that counts stays:
-    /// a peer may have sent again what was installed long ago.
+    /// Deletes a received snapshot for which the replica had no use, as soon as nothing pins it.
+    /// One that counts stays: a peer may have sent again what was installed long ago.
     pub fn remove(&self, group_id: GroupId, snapshot: Uuid) -> Result<()> {
         self.catalog().doom_unconfirmed(group_id, snapshot);
         self.collect()
@@ -127,8 +132,8 @@ impl SnapshotStore {
         self.collect()
     }
 
-    /// Deletes what is not needed any more and not pinned. Happens by itself when a snapshot is finished, removed or
-    /// unpinned. What cannot be deleted is tried again with the next.
+    /// Deletes what is not needed any more and not pinned. Happens by itself when a snapshot is
+    /// finished, removed or unpinned. What cannot be deleted is tried again with the next.
     pub fn collect(&self) -> Result<()> {
         let doomed = self.catalog().take_doomed();
         let mut result = Ok(());
@@ -140,7 +145,8 @@ impl SnapshotStore {
         result
     }
 
-    /// The snapshot of this point, if it is complete here: a peer that did not hear so sends it again.
+    /// The snapshot of this point, if it is complete here: a peer that did not hear so sends it
+    /// again.
     pub(super) fn complete(&self, point: &SnapshotPoint) -> Option<Arc<Manifest>> {
         let manifests = self.list(point.group_id);
         manifests.into_iter().find(|held| held.kind == SnapshotKind::Full && held.point() == *point)
@@ -155,11 +161,13 @@ impl SnapshotStore {
     }
 
     pub(super) fn catalog(&self) -> MutexGuard<'_, Catalog> {
-        // Every change of the catalog is complete when it can panic, so what a panicking thread left is sound.
+        // Every change of the catalog is complete when it can panic, so what a panicking thread
+        // left is sound.
         self.shared.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a writer's or reader's use of the files. An error shows up again at the next `collect` that is asked for.
+    /// Ends a writer's or reader's use of the files. An error shows up again at the next `collect`
+    /// that is asked for.
     pub(super) fn unpin(&self, group_id: GroupId, snapshot: Uuid) {
         self.catalog().unpin(group_id, snapshot);
         self.collect_quietly();
@@ -173,7 +181,8 @@ impl SnapshotStore {
 
     fn scan_group(&self, group_id: GroupId, recovered: &[RecoveredGroup]) -> Result<()> {
         let held = recovered.iter().find(|held| held.group_id == group_id);
-        // A log without any group is lost rather than empty: then its snapshots may be all there is.
+        // A log without any group is lost rather than empty: then its snapshots may be all there
+        // is.
         let orphaned = held.is_none() && !recovered.is_empty();
         let names = self.list_folder(Path::new(&group_id.to_string()))?;
         for snapshot in names.iter().filter_map(|name| snapshot_named(name)) {
@@ -234,7 +243,8 @@ impl SnapshotStore {
         Ok(manifest)
     }
 
-    /// Deletes a snapshot's folder: the manifest first, so that a crash leaves a partial snapshot and not a damaged one.
+    /// Deletes a snapshot's folder: the manifest first, so that a crash leaves a partial snapshot
+    /// and not a damaged one.
     fn delete(&self, group_id: GroupId, snapshot: Uuid) -> Result<()> {
         let folder = self.folder(group_id, snapshot);
         let manifest = folder.join(MANIFEST_FILE);
@@ -269,8 +279,8 @@ impl SnapshotStore {
     }
 }
 
-/// Keeps a snapshot's files on the disk. **Threads**: dropping the last pin of an old snapshot deletes its files, so
-/// drop it on a thread that may wait.
+/// Keeps a snapshot's files on the disk. **Threads**: dropping the last pin of an old snapshot
+/// deletes its files, so drop it on a thread that may wait.
 pub struct SnapshotPin {
     store: SnapshotStore,
     manifest: Arc<Manifest>,
@@ -292,8 +302,8 @@ impl Drop for SnapshotPin {
     }
 }
 
-/// Whether a state machine restored from the snapshot can go on with this log: the log continues from exactly the entry
-/// that the snapshot ends with, or was reset to it.
+/// Whether a state machine restored from the snapshot can go on with this log: the log continues
+/// from exactly the entry that the snapshot ends with, or was reset to it.
 fn fits(held: &RecoveredGroup, manifest: &Manifest) -> bool {
     if let Some((snapshot, _)) = held.unrestored {
         return snapshot == manifest.snapshot;

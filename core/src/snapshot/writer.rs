@@ -10,14 +10,15 @@ use super::store::{SnapshotStore, MANIFEST_FILE, NEW_MANIFEST_FILE, STREAM_FILE}
 use crate::disk::{File, OpenMode};
 use crate::error::{Code, Error, Result};
 
-/// After how many bytes the stream is synced on the way. A sync of gigabytes at the end would keep the disk from the
-/// journal for seconds.
+/// After how many bytes the stream is synced on the way. A sync of gigabytes at the end would keep
+/// the disk from the journal for seconds.
 const SYNC_BYTES: u64 = 16 << 20;
 
-/// A snapshot that is being written. Needs the memory of one chunk and its hashes, however long the stream.
+/// A snapshot that is being written. Needs the memory of one chunk and its hashes, however long the
+/// stream.
 ///
-/// An error of a write is kept: `finish` reports it, whatever the code in between made of it. Dropped before it is
-/// finished, it leaves nothing behind.
+/// An error of a write is kept: `finish` reports it, whatever the code in between made of it.
+/// Dropped before it is finished, it leaves nothing behind.
 pub struct SnapshotWriter {
     store: SnapshotStore,
     point: SnapshotPoint,
@@ -65,7 +66,8 @@ impl SnapshotWriter {
         self.chunk_bytes
     }
 
-    /// Takes a whole chunk without gathering it first. False, and nothing is written, if it does not have this hash.
+    /// Takes a whole chunk without gathering it first. False, and nothing is written, if it does
+    /// not have this hash.
     pub(super) fn push_chunk(&mut self, chunk: &[u8], hash: &ChunkHash) -> Result<bool> {
         if ChunkHash::of(chunk) != *hash {
             return Ok(false);
@@ -83,9 +85,11 @@ impl SnapshotWriter {
         self.written_bytes + self.chunk.len() as u64
     }
 
-    /// Completes the snapshot of this node's own state: it is durable on return, and takes the place of older ones.
+    /// Completes the snapshot of this node's own state: it is durable on return, and takes the
+    /// place of older ones.
     ///
-    /// **Errors**: the first error of a write; `NoSpace`; `Io`; `Stopped` if the snapshot was removed in the meantime.
+    /// **Errors**: the first error of a write; `NoSpace`; `Io`; `Stopped` if the snapshot was
+    /// removed in the meantime.
     pub fn finish(self) -> Result<Arc<Manifest>> {
         self.finish_as(SnapshotKind::Full, true)
     }
@@ -209,7 +213,8 @@ impl SnapshotWriter {
             return Ok(());
         }
         let message = format!(
-            "a snapshot does not fit into {}: {available} bytes are free, and {min} must stay so; free space there",
+            "a snapshot does not fit into {}: {available} bytes are free, and {min} must stay \
+             so; free space there",
             self.store.disk().display(Path::new(""))
         );
         Err(Error::rejected(Code::NoSpace, message))
