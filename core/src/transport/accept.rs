@@ -10,8 +10,8 @@ use super::{address, Transport, TransportOptions};
 use crate::error::{Code, Error, Result};
 use crate::wire::handshake::HANDSHAKE_BYTES_MAX;
 
-/// Connections accepted that have not introduced themselves. One more drops the oldest: an honest one is through in
-/// milliseconds, so the oldest is most likely part of a flood.
+/// Connections accepted that have not introduced themselves. One more drops the oldest: an honest
+/// one is through in milliseconds, so the oldest is most likely part of a flood.
 pub const HANDSHAKES_MAX: usize = 64;
 /// All connections accepted.
 pub const ACCEPTED_MAX: usize = 1024;

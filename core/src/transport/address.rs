@@ -1,8 +1,10 @@
-//! Addresses: `host:port` and `[ipv6]:port`, and how names become numbers without blocking the event loop.
+//! Addresses: `host:port` and `[ipv6]:port`, and how names become numbers without blocking the
+//! event loop.
 //!
-//! The system's resolver blocks, for seconds if a name server is silent. So numbers are parsed at once, and a name is
-//! resolved on a thread of its own, of which there are at most [`RESOLVERS_MAX`] at a time. Such a thread cannot be
-//! stopped: when the transport is dropped it ends by itself once the resolver returns, and its result goes nowhere.
+//! The system's resolver blocks, for seconds if a name server is silent. So numbers are parsed at
+//! once, and a name is resolved on a thread of its own, of which there are at most
+//! [`RESOLVERS_MAX`] at a time. Such a thread cannot be stopped: when the transport is dropped it
+//! ends by itself once the resolver returns, and its result goes nowhere.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -109,7 +111,8 @@ impl Resolver {
 
 /// The host's signals are delivered to the host's threads.
 fn block_signals() {
-    // SAFETY: `set` is filled by sigfillset before it is read, and both calls touch nothing but it and this thread's mask.
+    // SAFETY: `set` is filled by sigfillset before it is read, and both calls touch nothing but it
+    // and this thread's mask.
     unsafe {
         let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigfillset(set.as_mut_ptr());

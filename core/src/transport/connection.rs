@@ -69,7 +69,8 @@ pub struct Connection {
     pub dirty: bool,
     /// Listed among those whose socket has more to read.
     pub unread: bool,
-    /// The system said that the other end has closed: read on until there is nothing more, whatever the sizes.
+    /// The system said that the other end has closed: read on until there is nothing more, whatever
+    /// the sizes.
     pub read_closed: bool,
     /// The other end moved (bytes came in, or were taken from us) since the last look at the clock.
     pub moved: bool,
@@ -109,9 +110,10 @@ impl Connection {
         }
     }
 
-    /// Small writes leave at once, and a peer that vanished without a word is noticed: by keep-alive when nothing is
-    /// being sent, else by the time that sent bytes stay unacknowledged. (Otherwise TCP would go on retrying, less and
-    /// less often, for a quarter of an hour, also after the network is back.)
+    /// Small writes leave at once, and a peer that vanished without a word is noticed: by
+    /// keep-alive when nothing is being sent, else by the time that sent bytes stay unacknowledged.
+    /// (Otherwise TCP would go on retrying, less and less often, for a quarter of an hour, also
+    /// after the network is back.)
     pub fn configure(&self, dead_after: Duration) -> io::Result<()> {
         let socket = SockRef::from(&self.stream);
         socket.set_tcp_nodelay(true)?;
@@ -140,8 +142,8 @@ impl Connection {
             Ok(0) => Ok(Read::End),
             Ok(bytes) => {
                 let length = buffer.len() + bytes;
-                // SAFETY: recv has initialised the first `bytes` bytes of the spare capacity, behind `buffer.len()`
-                // initialised ones.
+                // SAFETY: recv has initialised the first `bytes` bytes of the spare capacity,
+                // behind `buffer.len()` initialised ones.
                 unsafe { buffer.set_len(length) };
                 self.moved = true;
                 Ok(Read::Some { bytes, more: bytes == asked || self.read_closed })

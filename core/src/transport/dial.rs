@@ -1,5 +1,5 @@
-//! Blocking dial and handshake, for threads of their own: snapshot connections, and asking a node who it is before it is
-//! added to a group.
+//! Blocking dial and handshake, for threads of their own: snapshot connections, and asking a node
+//! who it is before it is added to a group.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,14 +12,18 @@ use crate::replica::PeerIdentity;
 use crate::wire::handshake::{self, HANDSHAKE_BYTES_MAX};
 use crate::wire::{FrameReader, Hello, Intent, Introduction};
 
-/// Dials `address`, which must be that of `expected_node_id` (0 for: whoever is there), and makes the handshake.
+/// Dials `address`, which must be that of `expected_node_id` (0 for: whoever is there), and makes
+/// the handshake.
 ///
-/// Returns the stream, blocking and without timeouts, and who is at the other end. After [`Intent::Identity`] the other
-/// end closes; after [`Intent::Bulk`] the stream is the caller's to use. On a host that has not disabled SIGPIPE, write
-/// to it with `write` only: that is a `send` with MSG_NOSIGNAL, while `write_vectored` is a `writev`.
+/// Returns the stream, blocking and without timeouts, and who is at the other end. After
+/// [`Intent::Identity`] the other end closes; after [`Intent::Bulk`] the stream is the caller's to
+/// use. On a host that has not disabled SIGPIPE, write to it with `write` only: that is a `send`
+/// with MSG_NOSIGNAL, while `write_vectored` is a `writev`.
 ///
-/// **Threads**: blocks up to `timeout`, and while the system resolves a name; never for the event loop.
-/// **Errors**: `AddressInvalid`, `Unreachable`, `HandshakeRefused` with the sentence of whoever refused.
+/// **Threads**: blocks up to `timeout`, and while the system resolves a name; never for the event
+/// loop.
+/// **Errors**: `AddressInvalid`, `Unreachable`, `HandshakeRefused` with the sentence of whoever
+/// refused.
 pub fn dial_blocking(
     own: &Introduction,
     address: &str,

@@ -1,27 +1,31 @@
 //! Connections to peers over TCP, driven by the event loop that owns them.
 //!
-//! Each node dials every peer and sends on the connection it dialed; it reads on those it accepted. So two nodes have two
-//! connections between them, and neither needs to agree with the other on which one to keep.
+//! Each node dials every peer and sends on the connection it dialed; it reads on those it accepted.
+//! So two nodes have two connections between them, and neither needs to agree with the other on
+//! which one to keep.
 //!
-//! A node that dials us without being listed becomes a *guest*: it is dialed back at the address its handshake tells, so
-//! that it can be answered, for as long as it stays connected. A node that waits to be added does not know its leader,
-//! and one that lags behind may not know a new one, nor that a wiped node was replaced: if it refused the new
-//! incarnation, and that one led, it could never learn. So an incarnation other than the listed one is refused only while
-//! the listed one is connected, and logged otherwise. Which messages it may send is for the replicas to judge: each
+//! A node that dials us without being listed becomes a *guest*: it is dialed back at the address
+//! its handshake tells, so that it can be answered, for as long as it stays connected. A node that
+//! waits to be added does not know its leader, and one that lags behind may not know a new one, nor
+//! that a wiped node was replaced: if it refused the new incarnation, and that one led, it could
+//! never learn. So an incarnation other than the listed one is refused only while the listed one is
+//! connected, and logged otherwise. Which messages it may send is for the replicas to judge: each
 //! comes with the identity of its sender.
 //!
-//! Nothing here blocks, and nobody's slowness is anybody else's: what waits for a peer is bounded in bytes and dropped
-//! beyond that (Raft sends again), and a socket is read in rounds of bounded size. mio's readiness is edge-triggered: it
-//! is told once. A socket whose round ended before it was empty is therefore kept in a list, and read on at the next
-//! [`Transport::tick`], which [`Transport::next_deadline_ms`] then wants at once.
+//! Nothing here blocks, and nobody's slowness is anybody else's: what waits for a peer is bounded
+//! in bytes and dropped beyond that (Raft sends again), and a socket is read in rounds of bounded
+//! size. mio's readiness is edge-triggered: it is told once. A socket whose round ended before it
+//! was empty is therefore kept in a list, and read on at the next [`Transport::tick`], which
+//! [`Transport::next_deadline_ms`] then wants at once.
 //!
-//! **Time** comes in with `tick` only. Whatever begins between two ticks gets its deadline at the next one, so that a
-//! loop that slept long does not kill what has just begun.
+//! **Time** comes in with `tick` only. Whatever begins between two ticks gets its deadline at the
+//! next one, so that a loop that slept long does not kill what has just begun.
 //!
-//! **TLS** goes between [`Connection`]'s socket and its frames: `Connection::read` and `Outgoing::write_to` are the only
-//! places that touch a socket, and `Phase::Connecting` and `Phase::AwaitingHello` are where its handshake runs first. A
-//! **foreign transport** replaces this module: the event loop knows it by the methods of [`Transport`] alone, and
-//! gives and takes [`Envelope`]s.
+//! **TLS** goes between `Connection`'s socket and its frames: `Connection::read` and
+//! `Outgoing::write_to` are the only places that touch a socket, and `Phase::Connecting` and
+//! `Phase::AwaitingHello` are where its handshake runs first. A
+//! **foreign transport** replaces this module: the event loop knows it by the methods of
+//! [`Transport`] alone, and gives and takes [`Envelope`]s.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -76,8 +80,8 @@ pub enum Inbound {
     Disconnected {
         node_id: NodeId,
     },
-    /// A snapshot connection after its handshake, blocking and without timeouts, for a thread of its own. See
-    /// [`dial_blocking`] about writing to it.
+    /// A snapshot connection after its handshake, blocking and without timeouts, for a thread of
+    /// its own. See [`dial_blocking`] about writing to it.
     Bulk {
         peer: PeerIdentity,
         stream: std::net::TcpStream,
@@ -97,7 +101,8 @@ pub struct TransportStatus {
     pub dropped_messages: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// Listed peers that could not be connected to, by id, and why the last dial failed: for people.
+    /// Listed peers that could not be connected to, by id, and why the last dial failed: for
+    /// people.
     pub troubles: Vec<(NodeId, String)>,
 }
 
@@ -125,7 +130,8 @@ pub struct Transport {
     dirty: Vec<usize>,
     /// Slots whose socket may have more to read.
     unread: Vec<usize>,
-    /// Slots to be closed at the next tick, with what the connection was opened as (slots are reused).
+    /// Slots to be closed at the next tick, with what the connection was opened as (slots are
+    /// reused).
     broken: Vec<(usize, u64)>,
     /// The listener may have more connections to accept; after an error, from this time on.
     accept_more: bool,
@@ -141,11 +147,11 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Listens. `registry` is that of the event loop's poll (`try_clone`d); tokens from `first_token` on are the
-    /// transport's.
+    /// Listens. `registry` is that of the event loop's poll (`try_clone`d); tokens from
+    /// `first_token` on are the transport's.
     ///
-    /// **Errors**: `AddressInUse`; `AddressInvalid`; `InsecureAddress` if the address is beyond loopback and that was not
-    /// asked for. A name is resolved here and now, which may block.
+    /// **Errors**: `AddressInUse`; `AddressInvalid`; `InsecureAddress` if the address is beyond
+    /// loopback and that was not asked for. A name is resolved here and now, which may block.
     pub fn bind(
         registry: Registry,
         first_token: usize,
@@ -216,8 +222,9 @@ impl Transport {
         self.position = lsn;
     }
 
-    /// Queues an envelope; it leaves with the next [`Transport::flush`]. `false` if it was dropped: there is no connection
-    /// to that node, or too much is waiting for it, or the envelope is not one that can be sent.
+    /// Queues an envelope; it leaves with the next [`Transport::flush`]. `false` if it was dropped:
+    /// there is no connection to that node, or too much is waiting for it, or the envelope is not
+    /// one that can be sent.
     pub fn send(&mut self, to: NodeId, envelope: &Envelope) -> bool {
         let sent = self.try_send(to, envelope);
         self.status.dropped_messages += u64::from(!sent);
@@ -287,8 +294,9 @@ impl Transport {
         }
     }
 
-    /// Goes on with what a round of reading left, resolves names, dials who is due, and closes who is silent. To be
-    /// called when [`Transport::next_deadline_ms`] says so, or more often; costs nothing if there is nothing to do.
+    /// Goes on with what a round of reading left, resolves names, dials who is due, and closes who
+    /// is silent. To be called when [`Transport::next_deadline_ms`] says so, or more often; costs
+    /// nothing if there is nothing to do.
     pub fn tick(&mut self, now_ms: u64, inbound: &mut Vec<Inbound>) {
         self.now_ms = self.now_ms.max(now_ms);
         for (slot, serial) in std::mem::take(&mut self.broken) {
@@ -318,7 +326,8 @@ impl Transport {
         }
     }
 
-    /// When `tick` wants to be called, in the time it is given; a time that has passed means at once.
+    /// When `tick` wants to be called, in the time it is given; a time that has passed means at
+    /// once.
     pub fn next_deadline_ms(&self) -> u64 {
         let has_work = !self.unread.is_empty() || !self.broken.is_empty() || self.accept_more;
         if has_work {

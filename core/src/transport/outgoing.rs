@@ -1,4 +1,5 @@
-//! What waits to be written to one connection: sealed frames, and the one that envelopes are being added to.
+//! What waits to be written to one connection: sealed frames, and the one that envelopes are being
+//! added to.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -11,8 +12,8 @@ use crate::wire::frame::{self, FrameKind, HEADER_BYTES};
 use crate::wire::message::{self, ENVELOPES_PER_FRAME_MAX, ITEMS_PER_FRAME_MAX};
 use crate::wire::WireError;
 
-/// A frame is sealed when it has grown to this: large enough to make its header and checksum cheap, small enough for two
-/// to fit into the receiver's usual read buffer.
+/// A frame is sealed when it has grown to this: large enough to make its header and checksum cheap,
+/// small enough for two to fit into the receiver's usual read buffer.
 const FRAME_BYTES_TARGET: usize = 30 << 10;
 /// Buffers of sent frames that are kept for the next ones, and the size up to which they are.
 const SPARE_BUFFERS_MAX: usize = 4;
@@ -59,8 +60,9 @@ impl Outgoing {
         self.sealed.push_back(frame);
     }
 
-    /// Encodes an envelope behind those that wait. `Ok(false)` if it would take more than `queue_bytes_max`; an error if it
-    /// cannot be sent over any connection. Either way nothing of it is queued.
+    /// Encodes an envelope behind those that wait. `Ok(false)` if it would take more than
+    /// `queue_bytes_max`; an error if it cannot be sent over any connection. Either way nothing of
+    /// it is queued.
     pub fn push(
         &mut self,
         envelope: &Envelope,
@@ -79,7 +81,8 @@ impl Outgoing {
         self.push_pieces(envelope, first, frame_bytes_max, queue_bytes_max)
     }
 
-    /// An envelope too large for one frame: encoded aside first, so that all of it is queued or nothing.
+    /// An envelope too large for one frame: encoded aside first, so that all of it is queued or
+    /// nothing.
     fn push_pieces(
         &mut self,
         envelope: &Envelope,
@@ -161,8 +164,9 @@ impl Outgoing {
         Ok((Written::All, total))
     }
 
-    /// One system call. The standard library's `write_vectored` is a `writev`, which kills a host that has not
-    /// disabled SIGPIPE when the peer is gone; `send` and `sendmsg` with MSG_NOSIGNAL do not.
+    /// One system call. The standard library's `write_vectored` is a `writev`, which kills a host
+    /// that has not disabled SIGPIPE when the peer is gone; `send` and `sendmsg` with MSG_NOSIGNAL
+    /// do not.
     fn send_some(&self, stream: &TcpStream) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut skip = self.first_written;

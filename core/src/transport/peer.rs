@@ -10,7 +10,8 @@ use crate::log::Lsn;
 use crate::replica::PeerIdentity;
 use crate::wire::{Introduction, Refuse};
 
-/// A node that a connection is kept to: because the owner listed it, or because it is connected to us.
+/// A node that a connection is kept to: because the owner listed it, or because it is connected to
+/// us.
 pub struct Peer {
     /// The listed address; empty if the node is not listed.
     pub address: String,
@@ -80,8 +81,8 @@ impl Peer {
         }
     }
 
-    /// Where to dial next, and which incarnation to expect there (nil for any). A listed node that moved is dialed at
-    /// the address it told us itself every other time that the listed one fails.
+    /// Where to dial next, and which incarnation to expect there (nil for any). A listed node that
+    /// moved is dialed at the address it told us itself every other time that the listed one fails.
     pub fn target(&self) -> (&str, Uuid) {
         match (&self.told, &self.incarnations[..]) {
             (Some(told), _) if self.guest().is_some() || self.failures % 2 == 1 => {
@@ -104,10 +105,10 @@ impl Peer {
 }
 
 impl Transport {
-    /// Whom to keep connections to, with address: the union over all groups. A node id may appear with several
-    /// incarnations (while a wiped node is being replaced), and with a nil one, for which any will do. A changed address
-    /// reconnects. Connections to nodes that are no longer listed end, unless those are still connected to us. This node
-    /// itself is skipped.
+    /// Whom to keep connections to, with address: the union over all groups. A node id may appear
+    /// with several incarnations (while a wiped node is being replaced), and with a nil one, for
+    /// which any will do. A changed address reconnects. Connections to nodes that are no longer
+    /// listed end, unless those are still connected to us. This node itself is skipped.
     pub fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
         let mut listed: HashMap<NodeId, (Vec<Uuid>, &str)> = HashMap::new();
         for (identity, address) in peers {
@@ -133,8 +134,8 @@ impl Transport {
         }
     }
 
-    /// Changes what is known of a node (which is then forgotten if it is neither listed nor connected to us), and ends the
-    /// connections that no longer fit.
+    /// Changes what is known of a node (which is then forgotten if it is neither listed nor
+    /// connected to us), and ends the connections that no longer fit.
     pub(super) fn change_peer(&mut self, node_id: NodeId, change: impl FnOnce(&mut Peer)) {
         self.next_timers_ms = 0;
         let peer = self.peers.entry(node_id).or_insert_with(Peer::new);
@@ -173,8 +174,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after so many failures: doubling from the least to the most, and of that between half and all, so that
-    /// nodes that lost each other at the same moment do not dial in step for ever.
+    /// The wait after so many failures: doubling from the least to the most, and of that between
+    /// half and all, so that nodes that lost each other at the same moment do not dial in step for
+    /// ever.
     pub fn wait_ms(&mut self, failures: u32) -> u64 {
         let doubled = self.min_ms.saturating_mul(1 << failures.min(20));
         let full = doubled.min(self.max_ms).max(1);
@@ -191,8 +193,8 @@ impl Backoff {
     }
 }
 
-/// What handshakes told about the peers' data directories, to notice one that was set back to an older copy. Best effort:
-/// it lives as long as the transport and is bounded.
+/// What handshakes told about the peers' data directories, to notice one that was set back to an
+/// older copy. Best effort: it lives as long as the transport and is bounded.
 #[derive(Default)]
 pub struct Witness {
     seen: HashMap<PeerIdentity, (u64, Lsn)>,

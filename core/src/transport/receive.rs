@@ -159,7 +159,8 @@ impl Transport {
         match hello.intent {
             Intent::Identity => Next::Close("the question is answered".into()),
             Intent::Bulk => {
-                // Nobody may speak before he has read the answer, and the answer fits into a fresh socket.
+                // Nobody may speak before he has read the answer, and the answer fits into a fresh
+                // socket.
                 if connection.reader.is_empty() && connection.outgoing.is_empty() {
                     return Next::HandOver(identity);
                 }

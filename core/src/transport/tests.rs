@@ -386,7 +386,8 @@ fn a_node_may_be_known_with_two_incarnations_while_it_is_being_replaced() {
     let old = PeerIdentity { node_id: 2, incarnation: Uuid([99; 16]) };
     one.transport.set_peers(&[(old, two.address()), (identity(2), two.address())]);
     drive(&mut [&mut one, &mut two], "connect", |nodes| nodes[0].connected_peers() == 1);
-    // Once only the old one is left, the new one is disconnected: it has nothing to say to us either.
+    // Once only the old one is left, the new one is disconnected: it has nothing to say to us
+    // either.
     two.transport.options.advertised_address.clear();
     one.transport.set_peers(&[(old, two.address())]);
     drive(&mut [&mut one, &mut two], "disconnect", |nodes| nodes[0].disconnected(2));
@@ -463,7 +464,8 @@ fn a_peer_that_sends_without_end_gets_a_bounded_share_of_each_turn_and_is_read_o
             assert_eq!(node.transport.next_deadline_ms(), node.transport.now_ms, "at once");
         }
         let bytes_in = node.transport.status().bytes_in;
-        // Here and in the turn before: one round for the event and one for the tick each, overrun by one read at most.
+        // Here and in the turn before: one round for the event and one for the tick each, overrun
+        // by one read at most.
         assert!(bytes_in - last <= (4 * (256 + 64)) << 10, "{} bytes at once", bytes_in - last);
         last = bytes_in;
         bytes_in - before == 32 << 20

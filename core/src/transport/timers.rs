@@ -13,14 +13,16 @@ use crate::wire::frame::{self, FrameKind};
 use crate::wire::handshake::HANDSHAKE_BYTES_MAX;
 use crate::wire::{Hello, Intent};
 
-/// How often to look whether a resolver thread has finished. (The event loop's waker is its owner's.)
+/// How often to look whether a resolver thread has finished. (The event loop's waker is its
+/// owner's.)
 const RESOLVED_POLL_MS: u64 = 10;
 
 impl Transport {
     /// Looks at every deadline, and finds out when to look again.
     pub(super) fn look_at_timers(&mut self, inbound: &mut Vec<Inbound>) {
         let idle_ms = self.options.idle_timeout_ms;
-        // A loop that did not run cannot have heard anybody: silence during a pause is not the peers'.
+        // A loop that did not run cannot have heard anybody: silence during a pause is not the
+        // peers'.
         let paused = self.now_ms.saturating_sub(self.timers_ms) > idle_ms / 2;
         self.timers_ms = self.now_ms;
         self.next_timers_ms = u64::MAX;
@@ -192,8 +194,9 @@ impl Transport {
         }
         match (connection.stream.peer_addr(), connection.stream.local_addr()) {
             (Err(error), _) if error.kind() == std::io::ErrorKind::NotConnected => return,
-            // Nobody listens there, and the system happened to choose that very port for this end: TCP then connects the
-            // socket with itself, and the port would be taken when the peer comes back for it.
+            // Nobody listens there, and the system happened to choose that very port for this end:
+            // TCP then connects the socket with itself, and the port would be taken when the peer
+            // comes back for it.
             (Ok(remote), Ok(local)) if remote == local => {
                 return self.close(slot, "connected with itself", inbound);
             }

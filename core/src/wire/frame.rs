@@ -1,7 +1,8 @@
 //! Frames: what a connection carries.
 //!
-//! A header of 16 bytes, then the body. The checksum covers both. A reader trusts the length only up to its cap, and
-//! grows its buffer by what has really arrived, so a header alone cannot make it allocate much.
+//! A header of 16 bytes, then the body. The checksum covers both. A reader trusts the length only
+//! up to its cap, and grows its buffer by what has really arrived, so a header alone cannot make it
+//! allocate much.
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,7 +16,8 @@ const MAGIC: [u8; 2] = *b"LR";
 /// The usual size of a read buffer, and the least room a read is given.
 const BUFFER_BYTES: usize = 64 << 10;
 const ROOM_BYTES_MIN: usize = 4 << 10;
-/// The first allocation for a frame that does not fit into the usual buffer; from there on it doubles as bytes arrive.
+/// The first allocation for a frame that does not fit into the usual buffer; from there on it
+/// doubles as bytes arrive.
 const LARGE_BUFFER_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,8 @@ pub struct Frame {
     pub held_bytes: usize,
 }
 
-/// Begins a frame at the end of `out`: room for the header. The body is appended, then [`seal`] is called.
+/// Begins a frame at the end of `out`: room for the header. The body is appended, then [`seal`] is
+/// called.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; HEADER_BYTES]);
 }
@@ -63,8 +66,8 @@ pub fn seal(frame: &mut [u8], kind: FrameKind) {
     frame[..HEADER_BYTES].copy_from_slice(&header);
 }
 
-/// The header of a frame whose body is these pieces, one behind the other; for who does not want to copy them into one.
-/// Together they must be shorter than 4 GiB.
+/// The header of a frame whose body is these pieces, one behind the other; for who does not want to
+/// copy them into one. Together they must be shorter than 4 GiB.
 pub fn header(kind: FrameKind, pieces: &[&[u8]]) -> [u8; HEADER_BYTES] {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
     let mut header = [0; HEADER_BYTES];
@@ -82,7 +85,8 @@ fn checksum(header: &[u8; HEADER_BYTES], pieces: &[&[u8]]) -> u32 {
     pieces.iter().fold(start, |checksum, piece| crc32c::crc32c_append(checksum, piece))
 }
 
-/// What a header announces: the frame's kind, and the length of its body, which the caller compares with a cap.
+/// What a header announces: the frame's kind, and the length of its body, which the caller compares
+/// with a cap.
 pub fn read_header(header: &[u8; HEADER_BYTES]) -> Result<(FrameKind, usize), WireError> {
     let kind = check_header(header)?;
     Ok((kind, u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize))
@@ -130,8 +134,8 @@ impl FrameReader {
         self.body_bytes_max = body_bytes_max;
     }
 
-    /// The buffer with room behind its content, to be filled by a read from the socket. To be called after `next_frame`
-    /// has handed out all there is.
+    /// The buffer with room behind its content, to be filled by a read from the socket. To be
+    /// called after `next_frame` has handed out all there is.
     pub fn buffer_with_room(&mut self) -> &mut BytesMut {
         let length = self.buffer.len();
         let room = self.buffer.capacity() - length;

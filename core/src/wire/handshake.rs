@@ -1,8 +1,9 @@
 //! The handshake: who is there, and whether the two ends belong together.
 //!
-//! The dialing end says [`Hello`]; the other one answers [`Welcome`], or [`Refuse`] with a sentence that says why, which both
-//! sides log. Nothing else may be sent before the answer. This is also where the two ends of a TLS connection will
-//! compare the names in their certificates with the node ids told here.
+//! The dialing end says [`Hello`]; the other one answers [`Welcome`], or [`Refuse`] with a sentence
+//! that says why, which both sides log. Nothing else may be sent before the answer. This is also
+//! where the two ends of a TLS connection will compare the names in their certificates with the
+//! node ids told here.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -445,7 +446,8 @@ mod tests {
         assert!(decode(body.clone()).is_ok());
         let mut accepted = 0;
         for end in 0..body.len() {
-            // A cut between two fields leaves a valid message with defaults: only the optional last one may be missing.
+            // A cut between two fields leaves a valid message with defaults: only the optional last
+            // one may be missing.
             accepted += usize::from(decode(body.slice(..end)).is_ok());
         }
         assert!(accepted <= 1, "{accepted} cuts were accepted");

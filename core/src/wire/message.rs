@@ -1,11 +1,13 @@
 //! Envelopes as bytes. A *messages* frame holds one or more of them, of any groups.
 //!
-//! Entries and proposals are what a cluster carries most of, so their encoding is written out here by hand: one or two
-//! bytes of head per entry, no index (they are consecutive), no term unless it changes. The rest is small and rare, and
-//! encoded by `prost` (see `control.rs`). rust-protobuf, which raft-rs brings along, never sees a byte of it.
+//! Entries and proposals are what a cluster carries most of, so their encoding is written out here
+//! by hand: one or two bytes of head per entry, no index (they are consecutive), no term unless it
+//! changes. The rest is small and rare, and encoded by `prost` (see `control.rs`). rust-protobuf,
+//! which raft-rs brings along, never sees a byte of it.
 //!
-//! **Memory**: an entry's data is a slice of the read buffer if its envelope fills a good part of that, else of a copy
-//! that all entries of the envelope share. So what keeps entries keeps at most [`HELD_BYTES_RATIO`] times their size.
+//! **Memory**: an entry's data is a slice of the read buffer if its envelope fills a good part of
+//! that, else of a copy that all entries of the envelope share. So what keeps entries keeps at most
+//! [`HELD_BYTES_RATIO`] times their size.
 
 mod control;
 #[cfg(test)]
@@ -34,8 +36,8 @@ pub const FRAME_BYTES_MIN: usize = 64 << 10;
 /// The largest allocation an entry may keep alive, as a multiple of the envelope it came in.
 pub const HELD_BYTES_RATIO: usize = 4;
 
-/// An upper bound of what an envelope needs before its body: length, kind, group, formation, from, to,
-/// incarnation.
+/// An upper bound of what an envelope needs before its body: length, kind, group, formation, from,
+/// to, incarnation.
 const ENVELOPE_HEAD_BYTES_MAX: usize = 4 + 1 + 3 * VARINT_BYTES_MAX + 2 * 16;
 /// An upper bound of what an entry or a proposal needs beside its data: head and term.
 const ITEM_BYTES_MAX: usize = 2 * VARINT_BYTES_MAX;
@@ -58,9 +60,9 @@ impl Piece {
     }
 }
 
-/// The piece that begins with item `start`. An append that is too large for a frame is sent as several, each of which is a
-/// valid append; proposals likewise. An error says that the envelope cannot be sent at all, which is an error of
-/// whoever made it.
+/// The piece that begins with item `start`. An append that is too large for a frame is sent as
+/// several, each of which is a valid append; proposals likewise. An error says that the envelope
+/// cannot be sent at all, which is an error of whoever made it.
 pub fn next_piece(
     envelope: &Envelope,
     start: usize,
@@ -162,7 +164,8 @@ fn encode_content(envelope: &Envelope, piece: Piece, out: &mut Vec<u8>) -> Resul
     control::encode(&envelope.body, piece, out)
 }
 
-/// Calls `visit` for each envelope of a *messages* frame. Envelopes before a bad one have been visited.
+/// Calls `visit` for each envelope of a *messages* frame. Envelopes before a bad one have been
+/// visited.
 pub fn decode_frame(frame: &Frame, mut visit: impl FnMut(Envelope)) -> Result<(), WireError> {
     let mut reader = Reader::new(&frame.body);
     let mut envelopes_left = ENVELOPES_PER_FRAME_MAX;
@@ -205,7 +208,8 @@ fn decode_envelope(content: &Bytes, items_left: &mut usize) -> Result<Envelope, 
     Ok(Envelope { group_id, formation, from, to, to_incarnation, body })
 }
 
-/// A count of things of which each takes at least `bytes_min` bytes of what follows, and which the frame has left.
+/// A count of things of which each takes at least `bytes_min` bytes of what follows, and which the
+/// frame has left.
 fn take_count(
     reader: &mut Reader<'_>,
     bytes_min: usize,
@@ -245,7 +249,8 @@ fn decode_proposals(
     Ok(PeerMessage::Propose { term, proposals })
 }
 
-// The head of an entry: its length, its type, and whether its term differs from that of the entry before.
+// The head of an entry: its length, its type, and whether its term differs from that of the entry
+// before.
 const HEAD_TERM_CHANGES: u64 = 1;
 const HEAD_TYPE_SHIFT: u32 = 1;
 const HEAD_LENGTH_SHIFT: u32 = 3;

@@ -1,8 +1,9 @@
 //! The bytes between nodes: frames, handshake, messages. See `docs/format.md`, section *Wire*.
 //!
-//! Everything here is a function from bytes to values and back: no socket, no thread, no clock. What arrives is
-//! hostile until it was checked: every length and count is compared with a cap before anything is allocated for it, and
-//! whatever is not understood is a [`WireError`], after which the connection is of no more use.
+//! Everything here is a function from bytes to values and back: no socket, no thread, no clock.
+//! What arrives is hostile until it was checked: every length and count is compared with a cap
+//! before anything is allocated for it, and whatever is not understood is a [`WireError`], after
+//! which the connection is of no more use.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +17,8 @@ mod bytes;
 pub use frame::{Frame, FrameKind, FrameReader};
 pub use handshake::{Hello, Intent, Introduction, Refuse, Welcome};
 
-/// The oldest and the newest protocol version this build speaks. Two nodes use the newest that both do.
+/// The oldest and the newest protocol version this build speaks. Two nodes use the newest that both
+/// do.
 pub const PROTOCOL_MIN: u32 = 1;
 pub const PROTOCOL_MAX: u32 = 1;
 

@@ -242,8 +242,8 @@ fn decode_formation(wire: WireFormation) -> Result<PeerMessage, WireError> {
     })
 }
 
-/// The types that travel as small messages. What a replica says to itself, proposals, reads and snapshots have no number
-/// here, so they can be neither sent nor forged.
+/// The types that travel as small messages. What a replica says to itself, proposals, reads and
+/// snapshots have no number here, so they can be neither sent nor forged.
 const RAFT_TYPES: &[(u32, MessageType)] = &[
     (4, MessageType::MsgAppendResponse),
     (5, MessageType::MsgRequestVote),
