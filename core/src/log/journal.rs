@@ -1,0 +1,299 @@
+//! The journal's writing end: puts batches into segments, one after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::batch::{BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
+use super::codec::{frame_length, parse_frame, put_frame, Part, FRAME_HEADER_BYTES};
+use super::index::{FrameAt, GroupIndex, Location};
+use super::segment::{CheckpointMark, Segment, SegmentFile, SegmentFiles, SegmentHeader};
+use super::Lsn;
+use crate::error::{Code, Error, Result};
+
+/// Frames that wait for a barrier, in one buffer, behind room for a batch header.
+pub(super) struct Pending {
+    pub buffer: Vec<u8>,
+    pub frames: u32,
+    pub first_lsn: Lsn,
+    pub last_lsn: Lsn,
+    /// Whether anything among it must be synced now.
+    pub must_sync: bool,
+    /// The records of entries among it, ascending.
+    pub runs: Vec<PendingRun>,
+}
+
+pub(super) struct PendingRun {
+    pub group: Arc<GroupIndex>,
+    pub lsn: Lsn,
+    /// Where the frame lies in the buffer.
+    pub start: usize,
+    pub length: usize,
+}
+
+impl Pending {
+    pub fn new() -> Pending {
+        let buffer = vec![0; BATCH_HEADER_BYTES];
+        Pending { buffer, frames: 0, first_lsn: 0, last_lsn: 0, must_sync: false, runs: Vec::new() }
+    }
+
+    /// Makes it empty, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer.resize(BATCH_HEADER_BYTES, 0);
+        self.frames = 0;
+        self.must_sync = false;
+        self.runs.clear();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frames == 0
+    }
+
+    pub fn bytes(&self) -> u64 {
+        if self.is_empty() {
+            0
+        } else {
+            self.buffer.len() as u64
+        }
+    }
+}
+
+/// A segment that holds records which the checkpoint does not.
+#[derive(Clone)]
+pub(super) struct LiveSegment {
+    pub segment: Arc<Segment>,
+    /// Behind its last batch.
+    pub end: u64,
+    /// The last record that begins in it.
+    pub last_lsn: Lsn,
+}
+
+/// Owns the end of the journal. Travels with the barrier, so that only one can write.
+pub(super) struct Writer {
+    pub files: Arc<SegmentFiles>,
+    /// The segment in use, if one was put to use since the log was opened: writing never goes on where a cut may be.
+    pub active: Option<LiveSegment>,
+    pub next_sequence: u64,
+    pub next_batch: u64,
+    pub salt_seed: u64,
+    pub segment_bytes: u64,
+    /// Prepared files, with the ones first that should be used first.
+    pub ready: VecDeque<SegmentFile>,
+    pub checkpoint: CheckpointMark,
+    pub durable_lsn: Lsn,
+    pub scratch: Vec<u8>,
+}
+
+/// What a barrier has done.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Where the entries lie now, in the order of [`Pending::runs`].
+    pub locations: Vec<Location>,
+    /// The segments written to, as they are now.
+    pub segments: Vec<LiveSegment>,
+}
+
+impl Writer {
+    /// What still fits into the segment in use.
+    pub fn room(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| active.segment.file.bytes - active.end)
+    }
+
+    /// Writes and syncs what is pending: as one batch, unless the segment in use has no room for it.
+    pub fn write(&mut self, pending: &mut Pending) -> Result<Written> {
+        let bytes = (pending.buffer.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
+        let mut written = Written::default();
+        if self.room() < bytes {
+            let fits_alone = bytes <= self.segment_bytes - BLOCK_BYTES as u64;
+            if self.active.is_some() || !fits_alone {
+                return self.write_in_pieces(pending, written);
+            }
+            self.activate()?;
+            if self.room() < bytes {
+                return self.write_in_pieces(pending, written);
+            }
+        }
+        let Some(active) = &self.active else { return Err(no_segment()) };
+        let (segment, base) = (Arc::clone(&active.segment), active.end);
+        let mut buffer = std::mem::take(&mut pending.buffer);
+        let lsns = (pending.first_lsn, pending.last_lsn);
+        let result = self.write_batch(&mut buffer, pending.frames, lsns, &mut written);
+        pending.buffer = buffer;
+        result?;
+        let frame_at = |run: &PendingRun| FrameAt {
+            segment: Arc::clone(&segment),
+            offset: (base + run.start as u64) as u32,
+            length: run.length as u32,
+        };
+        written.locations = pending.runs.iter().map(|run| Location::Frame(frame_at(run))).collect();
+        Ok(written)
+    }
+
+    /// Writes one batch into the segment in use, which has room for it, and syncs it. `last_lsn` is that of the last record
+    /// that begins in it.
+    fn write_batch(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        frames: u32,
+        (first_lsn, last_lsn): (Lsn, Lsn),
+        written: &mut Written,
+    ) -> Result<()> {
+        let Some(active) = &mut self.active else { return Err(no_segment()) };
+        let header = BatchHeader {
+            salt: active.segment.header.salt,
+            sequence: self.next_batch,
+            first_lsn,
+            durable_lsn: self.durable_lsn,
+            length: (buffer.len() - BATCH_HEADER_BYTES) as u32,
+            frames,
+        };
+        header.seal(buffer);
+        let file = &active.segment.file;
+        file.write(buffer, active.end)?;
+        file.sync()?;
+        active.end += buffer.len() as u64;
+        active.last_lsn = last_lsn;
+        self.next_batch += 1;
+        self.durable_lsn = last_lsn;
+        written.segments.retain(|live| !Arc::ptr_eq(&live.segment, &active.segment));
+        written.segments.push(active.clone());
+        Ok(())
+    }
+
+    /// Puts the next segment to use. Its header is durable with its first batch.
+    fn activate(&mut self) -> Result<()> {
+        let file = match self.ready.pop_front() {
+            Some(file) => file,
+            // Housekeeping has not kept up.
+            None => self.files.create(self.segment_bytes, false)?,
+        };
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let salt = salt(self.salt_seed, sequence);
+        let header = SegmentHeader { sequence, salt, checkpoint: self.checkpoint };
+        file.write(&header.encode(), 0)?;
+        let segment = Arc::new(Segment { header, file });
+        self.active = Some(LiveSegment { segment, end: BLOCK_BYTES as u64, last_lsn: 0 });
+        Ok(())
+    }
+
+    /// Spreads what is pending over as many segments as it takes. Each batch is synced before the next is written: so a
+    /// valid batch behind a bad one is always a sign of damage.
+    fn write_in_pieces(&mut self, pending: &mut Pending, mut written: Written) -> Result<Written> {
+        let mut piece = Piece::new(std::mem::take(&mut self.scratch));
+        let mut rest = &pending.buffer[BATCH_HEADER_BYTES..];
+        let mut position = BATCH_HEADER_BYTES;
+        let mut runs = pending.runs.iter().peekable();
+        while let Some(length) = frame_length(rest) {
+            let parts = self.write_frame(&rest[..length], &mut piece, &mut written)?;
+            if runs.next_if(|run| run.start == position).is_some() {
+                let location = match <[FrameAt; 1]>::try_from(parts) {
+                    Ok([part]) => Location::Frame(part),
+                    Err(parts) => Location::Parts(parts.into()),
+                };
+                written.locations.push(location);
+            }
+            rest = &rest[length..];
+            position += length;
+        }
+        self.flush(&mut piece, &mut written)?;
+        self.scratch = piece.buffer;
+        Ok(written)
+    }
+
+    fn write_frame(
+        &mut self,
+        frame: &[u8],
+        piece: &mut Piece,
+        written: &mut Written,
+    ) -> Result<Vec<FrameAt>> {
+        let parsed = parse_frame(frame).ok_or_else(|| internal("a pending frame is damaged"))?;
+        let most = self.segment_bytes as usize - BLOCK_BYTES - BATCH_HEADER_BYTES;
+        let mut at = Vec::with_capacity(1);
+        let mut payload = parsed.payload;
+        loop {
+            let room = (self.room() as usize).saturating_sub(piece.buffer.len());
+            let is_first = at.is_empty();
+            let needed = payload.len() + FRAME_HEADER_BYTES;
+            if room >= needed {
+                let part = if is_first { Part::Whole } else { Part::Last };
+                at.push(self.put_part(piece, &parsed, part, payload)?);
+                return Ok(at);
+            }
+            if room > FRAME_HEADER_BYTES + BLOCK_BYTES && needed > most {
+                let (now, later) = payload.split_at(room - FRAME_HEADER_BYTES);
+                let part = if is_first { Part::First } else { Part::Middle };
+                at.push(self.put_part(piece, &parsed, part, now)?);
+                payload = later;
+            }
+            self.flush(piece, written)?;
+            self.activate()?;
+        }
+    }
+
+    fn put_part(
+        &mut self,
+        piece: &mut Piece,
+        frame: &super::codec::Frame<'_>,
+        part: Part,
+        payload: &[u8],
+    ) -> Result<FrameAt> {
+        let Some(active) = &self.active else { return Err(no_segment()) };
+        let start = piece.buffer.len();
+        put_frame(&mut piece.buffer, (frame.lsn, frame.log_id, frame.kind, part), |buffer| {
+            buffer.extend_from_slice(payload)
+        });
+        if piece.frames == 0 {
+            piece.first_lsn = frame.lsn;
+        }
+        piece.frames += 1;
+        piece.last_lsn = frame.lsn;
+        Ok(FrameAt {
+            segment: Arc::clone(&active.segment),
+            offset: (active.end + start as u64) as u32,
+            length: (piece.buffer.len() - start) as u32,
+        })
+    }
+
+    fn flush(&mut self, piece: &mut Piece, written: &mut Written) -> Result<()> {
+        if piece.frames > 0 {
+            let lsns = (piece.first_lsn, piece.last_lsn);
+            self.write_batch(&mut piece.buffer, piece.frames, lsns, written)?;
+            let buffer = std::mem::take(&mut piece.buffer);
+            *piece = Piece::new(buffer);
+        }
+        Ok(())
+    }
+}
+
+/// A batch in the making, of a barrier that takes several.
+struct Piece {
+    buffer: Vec<u8>,
+    frames: u32,
+    first_lsn: Lsn,
+    last_lsn: Lsn,
+}
+
+impl Piece {
+    fn new(mut buffer: Vec<u8>) -> Piece {
+        buffer.clear();
+        buffer.resize(BATCH_HEADER_BYTES, 0);
+        Piece { buffer, frames: 0, first_lsn: 0, last_lsn: 0 }
+    }
+}
+
+/// SplitMix64 of a seed, which is fresh at each opening, and a number that is never used twice.
+fn salt(seed: u64, sequence: u64) -> u64 {
+    let mut z = seed ^ sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn internal(message: &str) -> Error {
+    Error::rejected(Code::Internal, format!("the journal: {message}; please report this"))
+}
+
+fn no_segment() -> Error {
+    internal("no segment is in use")
+}

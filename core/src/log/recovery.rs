@@ -1,0 +1,375 @@
+//! What is found at opening: the checkpoint first, then what the journal has beyond it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::assembly::{Assembled, Assembly, RawRecord};
+use super::batch::{BATCH_HEADER_BYTES, BLOCK_BYTES};
+use super::checkpoint::{
+    chunk_at, damaged, group_key, log_id_in, row_crc, Changes, CheckpointFolder, CheckpointState,
+    CheckpointStore, STATE_KEY,
+};
+use super::codec::{decode_change, entries_header, frames, Change, Frame, Kind};
+use super::index::{FrameAt, GroupIndex, Location};
+use super::journal::LiveSegment;
+use super::record::{LogId, RecoveredGroup};
+use super::segment::{CheckpointMark, Scanner, Segment, SegmentFile, SegmentFiles};
+use super::Lsn;
+use crate::disk::Disk;
+use crate::error::{Code, Error, Result};
+
+/// All that was found.
+pub(super) struct Recovered {
+    pub files: SegmentFiles,
+    pub groups: BTreeMap<LogId, RecoveredGroup>,
+    pub indexes: HashMap<LogId, Arc<GroupIndex>>,
+    /// Oldest first.
+    pub live: VecDeque<LiveSegment>,
+    /// Files without anything that is needed.
+    pub free: Vec<SegmentFile>,
+    pub next_sequence: u64,
+    pub next_batch: u64,
+    pub last_lsn: Lsn,
+    pub next_log_id: LogId,
+    pub is_sealed: bool,
+    pub store: Arc<dyn CheckpointStore>,
+    pub generation: u64,
+    pub state: CheckpointState,
+}
+
+/// Recovers a log. Of the disk nothing is changed but what an interrupted change left behind.
+pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Result<Recovered> {
+    let (files, found) = SegmentFiles::open(disk)?;
+    let (mut segments, mut blank) = (Vec::new(), Vec::new());
+    for file in found {
+        match file.read_header()? {
+            Some(header) => segments.push(Arc::new(Segment { header, file })),
+            None => blank.push(file),
+        }
+    }
+    segments.sort_by_key(|segment| segment.header.sequence);
+    let mark = segments.last().map_or(CheckpointMark::default(), |newest| newest.header.checkpoint);
+    let (generation, store, state) = open_checkpoint(folder, mark)?;
+    let mut recovered = Recovered {
+        files,
+        groups: BTreeMap::new(),
+        indexes: HashMap::new(),
+        live: VecDeque::new(),
+        free: Vec::new(),
+        next_sequence: segments.last().map_or(1, |newest| newest.header.sequence + 1),
+        next_batch: 1,
+        last_lsn: state.moved_lsn,
+        next_log_id: state.next_log_id.max(1),
+        is_sealed: true,
+        store,
+        generation,
+        state,
+    };
+    recovered.load_groups()?;
+    recovered.replay(segments, blank)?;
+    recovered.verify_checkpoint()?;
+    Ok(recovered)
+}
+
+/// Opens the newest generation that holds what the journal relies on, and deletes the others.
+fn open_checkpoint(
+    folder: &dyn CheckpointFolder,
+    mark: CheckpointMark,
+) -> Result<(u64, Arc<dyn CheckpointStore>, CheckpointState)> {
+    let generations = folder.generations()?;
+    let mut failure = None;
+    let mut chosen = None;
+    for &generation in generations.iter().rev() {
+        let opened = folder.open(generation).and_then(|store| {
+            let state = CheckpointState::read(&*store)?;
+            Ok((store, state))
+        });
+        match opened {
+            Ok((store, Some(state))) if state.moved_lsn >= mark.moved_lsn => {
+                chosen = Some((generation, store, state));
+                break;
+            }
+            // One that was never completed, or that has lost what it had.
+            Ok((store, _)) => store.close()?,
+            Err(error) if error.code == Code::Corrupted => failure = failure.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let (generation, store, state) = match (chosen, failure) {
+        (Some(chosen), _) => chosen,
+        // The journal still has everything.
+        (None, _) if mark.moved_lsn == 0 => {
+            let generation = generations.last().map_or(1, |newest| newest + 1);
+            let store = folder.open(generation)?;
+            let state = CheckpointState::default();
+            let mut changes = Changes::default();
+            changes.put(STATE_KEY.to_vec(), state.encode());
+            store.apply(changes)?;
+            store.sync()?;
+            (generation, store, state)
+        }
+        (None, Some(error)) => return Err(error),
+        (None, None) => {
+            let message = format!(
+                "the checkpoint of the log does not hold what was moved into it (up to position \
+                 {}, generation {}); restore this node from a backup, or wipe it and let it rejoin",
+                mark.moved_lsn, mark.generation
+            );
+            return Err(Error::rejected(Code::Corrupted, message));
+        }
+    };
+    for other in generations.into_iter().filter(|other| *other != generation) {
+        folder.delete(other)?;
+    }
+    Ok((generation, store, state))
+}
+
+impl Recovered {
+    fn load_groups(&mut self) -> Result<()> {
+        let (mut rows, mut rows_crc) = (0, 0);
+        let (groups, indexes) = (&mut self.groups, &mut self.indexes);
+        let store = Arc::clone(&self.store);
+        store.scan(&group_key(0), &group_key(LogId::MAX), &mut |key, row| {
+            let damaged = || damaged(&*store, "the row of a group");
+            let log_id = log_id_in(key).ok_or_else(damaged)?;
+            let group = RecoveredGroup::decode(log_id, row).ok_or_else(damaged)?;
+            let index = GroupIndex::new(log_id, group.compacted_index, group.last_index);
+            indexes.insert(log_id, Arc::new(index));
+            groups.insert(log_id, group);
+            rows += 1;
+            rows_crc ^= row_crc(log_id, row);
+            Ok(true)
+        })?;
+        if (rows, rows_crc) != (self.state.rows, self.state.rows_crc) {
+            return Err(damaged(&*store, "rows of groups are missing or old"));
+        }
+        Ok(())
+    }
+
+    /// Replays the segments that hold records beyond the checkpoint, and sorts out which files are free.
+    fn replay(&mut self, segments: Vec<Arc<Segment>>, blank: Vec<SegmentFile>) -> Result<()> {
+        let start = self.first_needed(&segments)?;
+        let mut replay = Replay { assembly: Assembly::default(), parts: Vec::new(), end: None };
+        for (position, segment) in segments.iter().enumerate() {
+            let replayed = position >= start && {
+                let result = self.replay_segment(segment, &mut replay);
+                result.map_err(|error| self.blame_header(&blank, error))?
+            };
+            if !replayed {
+                self.free.push(segment.file.clone());
+            }
+        }
+        if self.live.is_empty() && self.state.moved_lsn > 0 {
+            let message = "the segments of the journal are missing; restore this node from a \
+                           backup, or wipe it and let it rejoin";
+            return Err(Error::rejected(Code::Corrupted, message));
+        }
+        if let Some(lsn) = replay.assembly.partial_lsn() {
+            self.forget_partial(lsn);
+        }
+        self.check_tail(&segments, start, &replay, &blank)?;
+        self.free.extend(blank);
+        Ok(())
+    }
+
+    /// A gap in the journal may be a whole segment that is not recognised any more: then that is the damage to be told.
+    fn blame_header(&self, blank: &[SegmentFile], gap: Error) -> Error {
+        let holds_next = |file: &&SegmentFile| {
+            let found = Scanner::new(file).find(None, self.next_batch);
+            matches!(found, Ok(Some((_, sequence))) if sequence == self.next_batch)
+        };
+        match blank.iter().find(holds_next) {
+            Some(file) => file.corrupted(0, "the header is unreadable"),
+            None => gap,
+        }
+    }
+
+    /// The position of the last segment that begins at or before the first record to be replayed.
+    fn first_needed(&self, segments: &[Arc<Segment>]) -> Result<usize> {
+        let mut start = 0;
+        for (position, segment) in segments.iter().enumerate() {
+            let mut scanner = Scanner::new(&segment.file);
+            let Some(batch) = scanner.next(Some(segment.header.salt))? else { continue };
+            let first = frames(batch.frames).next().flatten();
+            let begins = first.is_some_and(|(_, frame)| begins_record(&frame));
+            // One that begins in the middle of a record needs the segment before, unless that record was moved.
+            if batch.header.first_lsn < self.state.moved_lsn + 1 + u64::from(begins) {
+                start = position;
+            }
+        }
+        Ok(start)
+    }
+
+    /// Whether the segment holds any batch.
+    fn replay_segment(&mut self, segment: &Arc<Segment>, replay: &mut Replay) -> Result<bool> {
+        let mut scanner = Scanner::new(&segment.file);
+        let mut last_lsn = None;
+        while let Some(batch) = scanner.next(Some(segment.header.salt))? {
+            let expected = replay.end.as_ref().map(|_| self.next_batch);
+            let begins = batch.header.first_lsn <= self.last_lsn + 1;
+            if expected.is_some_and(|expected| expected != batch.header.sequence) || !begins {
+                return Err(match &replay.end {
+                    Some((file, offset)) => file.corrupted(*offset, "later batches are intact"),
+                    None => segment.file.corrupted(batch.offset, "the records before are missing"),
+                });
+            }
+            let mut position = batch.offset + BATCH_HEADER_BYTES as u64;
+            for frame in frames(batch.frames) {
+                let malformed = || segment.file.corrupted(position, "a frame cannot be decoded");
+                let (bytes, frame) = frame.ok_or_else(malformed)?;
+                last_lsn = Some(frame.lsn);
+                let length = bytes.len() as u32;
+                let at = FrameAt { segment: Arc::clone(segment), offset: position as u32, length };
+                self.replay_frame(&frame, at, replay)?;
+                position += u64::from(length);
+            }
+            self.next_batch = batch.header.sequence + 1;
+            replay.end = Some((segment.file.clone(), batch.offset + batch.header.block_bytes()));
+        }
+        let Some(last_lsn) = last_lsn else {
+            // If batches are missing, they were here.
+            if let Some(end) = &mut replay.end {
+                *end = (segment.file.clone(), scanner.offset());
+            }
+            return Ok(false);
+        };
+        let end = scanner.offset();
+        self.live.push_back(LiveSegment { segment: Arc::clone(segment), end, last_lsn });
+        Ok(true)
+    }
+
+    fn replay_frame(&mut self, frame: &Frame<'_>, at: FrameAt, replay: &mut Replay) -> Result<()> {
+        if frame.lsn <= self.state.moved_lsn {
+            return Ok(());
+        }
+        if let Some(lsn) = replay.assembly.partial_lsn().filter(|_| begins_record(frame)) {
+            self.forget_partial(lsn);
+        }
+        if begins_record(frame) {
+            replay.parts.clear();
+        }
+        replay.parts.push(at.clone());
+        let (file, offset) = (&at.segment.file, u64::from(at.offset));
+        match replay.assembly.add(frame) {
+            Assembled::Incomplete => Ok(()),
+            Assembled::Orphan => Err(file.corrupted(offset, "the first part of it is missing")),
+            Assembled::Complete(record) => {
+                if record.lsn != self.last_lsn + 1 {
+                    return Err(file.corrupted(offset, "the record before is missing"));
+                }
+                self.last_lsn = record.lsn;
+                self.is_sealed = record.kind == Kind::Seal;
+                let location = match &replay.parts[..] {
+                    [] | [_] => Location::Frame(at.clone()),
+                    parts => Location::Parts(parts.into()),
+                };
+                self.replay_record(&record, location)
+                    .ok_or_else(|| file.corrupted(offset, "the record contradicts those before"))
+            }
+        }
+    }
+
+    /// The record at `lsn` was cut off, and is no more: no segment ends with it.
+    fn forget_partial(&mut self, lsn: Lsn) {
+        for live in &mut self.live {
+            live.last_lsn = live.last_lsn.min(lsn - 1);
+        }
+    }
+
+    fn replay_record(&mut self, record: &RawRecord<'_>, location: Location) -> Option<()> {
+        let log_id = record.log_id;
+        let change = decode_change(record.kind, &record.payload)?;
+        match &change {
+            Change::Seal => return Some(()),
+            Change::Created { group_id } => {
+                self.next_log_id = self.next_log_id.max(log_id + 1);
+                self.groups.insert(log_id, RecoveredGroup::new(log_id, *group_id));
+                self.indexes.insert(log_id, Arc::new(GroupIndex::new(log_id, 0, 0)));
+                return Some(());
+            }
+            Change::Removed => {
+                self.groups.remove(&log_id)?;
+                self.indexes.remove(&log_id)?;
+                return Some(());
+            }
+            _ => {}
+        }
+        self.groups.get_mut(&log_id)?.fold(&change)?;
+        let mut runs = self.indexes.get(&log_id)?.lock();
+        match &change {
+            Change::Entries(header) => runs.append(*header, record.lsn, location).then_some(())?,
+            Change::Compact { index, .. } => runs.compact(*index),
+            Change::Reset { index, .. } => runs.reset(*index),
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Behind the last batch nothing intact may follow: then it is not a torn tail but damage.
+    fn check_tail(
+        &self,
+        segments: &[Arc<Segment>],
+        start: usize,
+        replay: &Replay,
+        blank: &[SegmentFile],
+    ) -> Result<()> {
+        let next = if replay.end.is_some() { self.next_batch } else { 1 };
+        let newest = self.live.back().map(|live| live.segment.header.sequence);
+        for segment in segments.iter().skip(start) {
+            let is_newest = Some(segment.header.sequence) == newest;
+            if !is_newest && self.live.iter().any(|live| Arc::ptr_eq(&live.segment, segment)) {
+                continue;
+            }
+            let mut scanner = Scanner::new(&segment.file);
+            let end = self.live.back().filter(|_| is_newest).map_or(0, |live| live.end);
+            scanner.skip_to(end.max(BLOCK_BYTES as u64));
+            let bad = scanner.offset();
+            if scanner.find(Some(segment.header.salt), next)?.is_some() {
+                return Err(segment.file.corrupted(bad, "a later batch is intact"));
+            }
+        }
+        for file in blank {
+            if file.is_untouched()? {
+                continue;
+            }
+            if Scanner::new(file).find(None, next)?.is_some() {
+                return Err(file.corrupted(0, "the header is unreadable, but batches follow"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint has the entries that its rows and the journal say it has.
+    fn verify_checkpoint(&self) -> Result<()> {
+        for (log_id, group) in &self.groups {
+            let Some(index) = self.indexes.get(log_id) else { continue };
+            let (compacted, last) = index.lock().checkpointed();
+            let mut next = compacted + 1;
+            while next <= last {
+                let missing =
+                    || damaged(&*self.store, &format!("entry {next} of log {log_id} is missing"));
+                let (_, payload) = chunk_at(&*self.store, *log_id, next)?.ok_or_else(missing)?;
+                let header = entries_header(&payload).ok_or_else(missing)?;
+                let before = group.terms.partition_point(|(_, first)| *first <= next);
+                let term = before.checked_sub(1).map(|position| group.terms[position].0);
+                if header.last() < next || term != Some(header.term) {
+                    return Err(missing());
+                }
+                next = header.last() + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Replay {
+    assembly: Assembly,
+    /// Where the parts of the record in assembly lie.
+    parts: Vec<FrameAt>,
+    /// Behind the last batch, or where the next one should have been.
+    end: Option<(SegmentFile, u64)>,
+}
+
+fn begins_record(frame: &Frame<'_>) -> bool {
+    matches!(frame.part, super::codec::Part::Whole | super::codec::Part::First)
+}
