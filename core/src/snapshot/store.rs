@@ -196,8 +196,8 @@ impl SnapshotStore {
                     let fits = held.is_some_and(|held| fits(held, &manifest));
                     Ok((manifest, fits))
                 }
-                Err(error) if error.code == Code::Corrupted => {
-                    tracing::error!(%error, "a snapshot is damaged");
+                Err(error) if matches!(error.code, Code::Corrupted | Code::Io) => {
+                    tracing::error!(%error, "a snapshot cannot be read");
                     Err(error)
                 }
                 Err(error) => return Err(error),
@@ -205,6 +205,16 @@ impl SnapshotStore {
             self.catalog().found(group_id, snapshot, found);
         }
         self.catalog().doom_older(group_id);
+        if orphaned {
+            self.delete_if_empty(Path::new(&group_id.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn delete_if_empty(&self, folder: &Path) -> Result<()> {
+        if self.list_folder(folder)?.is_empty() {
+            self.on_disk("delete", folder, self.disk().delete_dir(folder))?;
+        }
         Ok(())
     }
 

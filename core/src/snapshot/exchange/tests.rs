@@ -450,6 +450,32 @@ fn messages_cut_or_made_of_noise_are_errors_and_nothing_worse() {
 }
 
 #[test]
+fn a_transfer_ends_when_its_connection_is_shut_down() {
+    /// Saves until it is told that nobody listens any more, as a machine of any size would.
+    struct Endless(TcpStream);
+    impl PreparedSnapshot for Endless {
+        fn save(self: Box<Self>, writer: &mut (dyn Write + Send)) -> MachineResult<()> {
+            let mut written = 0u64;
+            loop {
+                writer.write_all(&[7; 500])?;
+                written += 500;
+                if written == 50_000 {
+                    self.0.shutdown(Shutdown::Both)?;
+                }
+            }
+        }
+    }
+    let (disk, to) = empty_store();
+    let (sent, received) = against_receiver(&to, |stream| {
+        let source = Source::Live(Box::new(Endless(stream.try_clone().unwrap())));
+        send_snapshot(stream, &begin(), source, deadline(), |_| {})
+    });
+    assert_eq!(sent.unwrap_err().code, Code::Unreachable);
+    assert_eq!(received.unwrap_err().code, Code::Unreachable);
+    assert_eq!(disk.used_bytes(), 0);
+}
+
+#[test]
 fn a_peer_that_says_nothing_is_given_up_at_the_deadline() {
     let soon = || Instant::now() + Duration::from_millis(100);
     let (_, from) = store_with(&content(50_000));
