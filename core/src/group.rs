@@ -1,10 +1,13 @@
 //! A group on a node: propose, read, change the membership.
 
+use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
-use crate::error::{Error, Leader, Result};
+use crate::error::{Code, Error, Leader, Result};
 use crate::ids::{GroupId, Index, NodeId, RaftId, Term, Uuid};
+use crate::replica::Event;
 pub use crate::replica::{Completion, Notice, Role};
+use crate::runtime::{refuse_on_library_thread, Batch, Call, Command, GroupHandle, NodeHandle};
 
 /// A group that was started on this node. Clones are the same group.
 ///
@@ -12,7 +15,10 @@ pub use crate::replica::{Completion, Notice, Role};
 /// if a method returns an error, the completion is not called; else it is called exactly once, never inside the call
 /// itself but maybe before it returns, on the node's completion thread (or on the event loop, if it is quick).
 #[derive(Clone)]
-pub struct Group {}
+pub struct Group {
+    node: Arc<NodeHandle>,
+    handle: Arc<GroupHandle>,
+}
 
 /// Receives the result of a call.
 pub struct Completer {
@@ -84,77 +90,220 @@ pub enum Change {
     SetAddress { node_id: NodeId, address: String },
 }
 
-#[allow(unused_variables)]
 impl Group {
-    pub fn group_id(&self) -> GroupId {
-        unimplemented!()
+    pub(crate) fn new(node: Arc<NodeHandle>, handle: Arc<GroupHandle>) -> Group {
+        Group { node, handle }
     }
 
-    /// Blocks until the group has a leader and this replica has applied what was committed when it learnt of it.
+    pub fn group_id(&self) -> GroupId {
+        self.handle.options.group_id
+    }
+
+    /// Blocks until the group has a leader and this replica has applied everything committed before: that is, until a
+    /// linearizable read succeeds. Returns the group's failure if it has one, and `Timeout` when the time is over.
     pub fn wait_ready(&self, timeout: Duration) -> Result<()> {
-        unimplemented!()
+        refuse_on_library_thread("wait_ready")?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let completer = Completer::quick(move |result| {
+            // Nobody listens any more when the time was over first.
+            let _ = sender.try_send(result);
+        });
+        self.read_index_within(timeout, completer)?;
+        // The replica keeps the deadline itself; the margin only guards against one that is gone.
+        match receiver.recv_timeout(timeout + Duration::from_secs(5)) {
+            Ok(result) => result.map(|_| ()),
+            Err(_) => Err(Error::rejected(
+                Code::Timeout,
+                format!("group {} was not ready in time", self.group_id()),
+            )),
+        }
     }
 
     /// Proposes one entry. Copies `data`.
+    ///
+    /// **Errors** (the completion is then not called): `EmptyProposal`, `TooLarge`, `Busy`, `Closed`, `Stopped`,
+    /// `Forked`, or the failure of the group.
     pub fn propose(&self, data: &[u8], completer: Completer) -> Result<()> {
-        unimplemented!()
+        self.check_proposal(data)?;
+        self.check_in_service()?;
+        self.handle.reserve(1, data.len())?;
+        let call = Call::One { completer, bytes: data.len() };
+        self.node.inbox.propose(&self.handle, data, &[0, data.len()], std::iter::once(call))
     }
 
     /// Proposes entries that lie one behind the other in `data`: entry i is `data[offsets[i]..offsets[i + 1]]`. All are
     /// accepted or none. `completer` is called once, when all are done, with their results in order.
+    ///
+    /// **Errors**: as [`Group::propose`], and `InvalidArgument` for offsets that do not ascend within `data`.
     pub fn propose_batch(
         &self,
         data: &[u8],
         offsets: &[usize],
         completer: BatchCompleter,
     ) -> Result<()> {
-        unimplemented!()
+        self.check_batch(data, offsets)?;
+        self.check_in_service()?;
+        let count = offsets.len() - 1;
+        let bytes = offsets[count] - offsets[0];
+        self.handle.reserve(count, bytes)?;
+        let batch = Batch::new(count, completer);
+        let calls = offsets.windows(2).enumerate().map(|(position, bounds)| Call::InBatch {
+            batch: batch.clone(),
+            position,
+            bytes: bounds[1] - bounds[0],
+        });
+        self.node.inbox.propose(&self.handle, data, offsets, calls)
     }
 
     /// Completes with an index once this replica has applied everything that was committed before the call:
     /// a read of the application's state is linearizable from then on.
     pub fn read_index(&self, completer: Completer) -> Result<()> {
-        unimplemented!()
+        self.read_index_within(
+            Duration::from_millis(self.handle.options.proposal_timeout_ms),
+            completer,
+        )
     }
 
-    /// Only at the leader. Completes when the new configuration is in force (and no longer joint).
+    fn read_index_within(&self, timeout: Duration, completer: Completer) -> Result<()> {
+        let timeout_ticks = self.ticks(timeout);
+        self.call(completer, |completion| Event::ReadIndex { completion, timeout_ticks })
+    }
+
+    /// Only at the leader. Completes when the new configuration is in force (and no longer joint). Nodes to be added are
+    /// first asked who they are, so they must be running.
     pub fn change_membership(&self, changes: Vec<Change>, completer: Completer) -> Result<()> {
-        unimplemented!()
+        if changes.is_empty() {
+            return Err(Error::rejected(Code::InvalidArgument, "the membership change is empty"));
+        }
+        self.check_in_service()?;
+        self.handle.reserve(1, 0)?;
+        let timeout = Duration::from_millis(self.handle.options.proposal_timeout_ms);
+        crate::runtime::change_membership(
+            &self.node,
+            &self.handle,
+            changes,
+            self.ticks(timeout),
+            completer,
+        )
     }
 
     /// Only at the leader. Completes when another leader is known, or fails after an election timeout.
     pub fn transfer_leadership(&self, to: NodeId, completer: Completer) -> Result<()> {
-        unimplemented!()
+        let timeout_ticks = self.node.options.election_ticks * 2;
+        self.call(completer, |completion| Event::TransferLeadership {
+            to,
+            completion,
+            timeout_ticks,
+        })
     }
 
     /// Completes with the snapshot's index.
     pub fn take_snapshot(&self, completer: Completer) -> Result<()> {
-        unimplemented!()
+        self.call(completer, |completion| Event::TakeSnapshot { completion })
     }
 
     pub fn status(&self) -> Result<GroupStatus> {
-        unimplemented!()
+        self.node.check_process()?;
+        Ok(self.handle.status())
     }
 
     pub fn members(&self) -> Result<Vec<Member>> {
-        unimplemented!()
+        self.node.check_process()?;
+        Ok(self.handle.members())
     }
 
     /// Replaces the listener; called on the completion thread, in order.
     pub fn set_listener(&self, listener: Option<Box<dyn FnMut(Notice) + Send>>) -> Result<()> {
-        unimplemented!()
+        self.node.check_process()?;
+        self.handle.set_listener(listener);
+        Ok(())
     }
 
     /// Stops the group on this node (its data stays) and waits until the state machine is dropped. Idempotent. On one of
     /// the library's own threads it begins to stop and returns `WouldDeadlock`.
     pub fn stop(&self) -> Result<()> {
-        unimplemented!()
+        self.node.check_process()?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.stop_async(Box::new(move |result| {
+            // Nobody waits if this is one of the library's threads.
+            let _ = sender.try_send(result);
+        }));
+        refuse_on_library_thread("stop")?;
+        // The sender is dropped unused only when the node is closed, and the group with it.
+        receiver.recv().unwrap_or(Ok(()))
     }
 
     /// Begins to stop; `done` is called (on a thread of the library, or on this one if the group is stopped already) when
     /// the state machine is dropped. Never blocks.
     pub fn stop_async(&self, done: Box<dyn FnOnce(Result<()>) + Send>) {
-        unimplemented!()
+        if let Err(error) = self.node.check_process() {
+            return done(Err(error));
+        }
+        let command = Command::StopGroup { key: self.handle.key, done };
+        if let Err(refused) = self.node.inbox.command(command) {
+            // The node is closing, and takes its groups with it.
+            if let Command::StopGroup { done, .. } = *refused {
+                self.node.when_closed(Box::new(move |_| done(Ok(()))));
+            }
+        }
+    }
+
+    fn call(&self, completer: Completer, event: impl FnOnce(Call) -> Event<Call>) -> Result<()> {
+        self.check_in_service()?;
+        self.handle.reserve(1, 0)?;
+        let event = event(Call::One { completer, bytes: 0 });
+        self.node.command(Command::Event { key: self.handle.key, event })
+    }
+
+    fn check_in_service(&self) -> Result<()> {
+        self.node.check_process()?;
+        self.handle.check_in_service()
+    }
+
+    fn check_proposal(&self, data: &[u8]) -> Result<()> {
+        let max = self.handle.options.proposal_bytes_max;
+        if data.is_empty() {
+            return Err(Error::rejected(
+                Code::EmptyProposal,
+                "a proposal needs at least one byte: the library's own entries are the empty ones",
+            ));
+        }
+        if data.len() as u64 > max {
+            return Err(Error::rejected(
+                Code::TooLarge,
+                format!(
+                    "a proposal of {} bytes exceeds the limit of {max} (proposal_bytes_max)",
+                    data.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_batch(&self, data: &[u8], offsets: &[usize]) -> Result<()> {
+        if offsets.len() < 2 {
+            return Err(Error::rejected(Code::EmptyProposal, "the batch has no entries"));
+        }
+        for (position, bounds) in offsets.windows(2).enumerate() {
+            let Some(entry) = data.get(bounds[0]..bounds[1]) else {
+                return Err(Error::rejected(
+                    Code::InvalidArgument,
+                    format!(
+                        "entry {position} of the batch runs from {} to {} of {} bytes",
+                        bounds[0],
+                        bounds[1],
+                        data.len()
+                    ),
+                ));
+            };
+            self.check_proposal(entry)?;
+        }
+        Ok(())
+    }
+
+    fn ticks(&self, timeout: Duration) -> u64 {
+        let milliseconds = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        crate::runtime::ticks(milliseconds, self.node.options.tick_ms)
     }
 }
 

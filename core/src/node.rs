@@ -1,17 +1,22 @@
 //! A node: a process's membership in a cluster.
 
+use std::sync::Arc;
+
 use crate::error::Result;
 use crate::group::Group;
-use crate::ids::{NodeId, Uuid};
+use crate::ids::{GroupId, NodeId, Uuid};
 use crate::log::LogStatus;
 use crate::machine::StateMachine;
 use crate::options::{GroupOptions, NodeOptions};
+use crate::runtime::{refuse_on_library_thread, NodeHandle};
 
 /// An open node. Clones are the same node. Dropping the last one begins to close it, without blocking.
 ///
 /// **Threads**: every method may be called from any thread.
 #[derive(Clone)]
-pub struct Node {}
+pub struct Node {
+    inner: Arc<Inner>,
+}
 
 /// What a node says of itself.
 #[derive(Clone, Debug)]
@@ -33,39 +38,75 @@ pub struct NodeStatus {
     pub failure: Option<crate::error::Error>,
 }
 
-#[allow(unused_variables)]
 impl Node {
+    /// Opens the data directory, recovers the log, listens, and starts the node's threads.
+    ///
+    /// **Errors**: `InvalidArgument`; `DirectoryInUse`, `WrongIdentity`, `NewerFormat`, `Corrupted`, `PermissionDenied`,
+    /// `NoSpace`, `Io`; `AddressInUse`, `AddressInvalid`, `InsecureAddress`.
     pub fn open(options: NodeOptions) -> Result<Node> {
-        unimplemented!()
+        let handle = crate::runtime::open(options)?;
+        Ok(Node { inner: Arc::new(Inner { handle }) })
     }
 
-    /// Starts a group, or goes on with the one in the data directory. Returns at once; see [`Group::wait_ready`].
+    /// Starts a group, or goes on with the one in the data directory. Returns at once; what goes wrong later (`open` of
+    /// the machine, members that contradict the directory) is what [`Group::wait_ready`] and every call then return.
+    ///
+    /// **Errors**: `InvalidArgument`, `GroupExists`, `Closed`, `Forked`.
     pub fn start_group(
         &self,
         options: GroupOptions,
         machine: Box<dyn StateMachine>,
     ) -> Result<Group> {
-        unimplemented!()
+        options.check()?;
+        let handle = &self.inner.handle;
+        handle.check_process()?;
+        crate::runtime::start_group(handle, options, machine)
+            .map(|group| Group::new(handle.clone(), group))
     }
 
-    pub fn group(&self, group_id: u64) -> Option<Group> {
-        unimplemented!()
+    /// The group, if it was started and not stopped.
+    pub fn group(&self, group_id: GroupId) -> Option<Group> {
+        let handle = &self.inner.handle;
+        handle.group(group_id).map(|group| Group::new(handle.clone(), group))
     }
 
     pub fn status(&self) -> Result<NodeStatus> {
-        unimplemented!()
+        self.inner.handle.check_process()?;
+        Ok(self.inner.handle.status())
     }
 
-    /// Stops everything, completes what is pending, joins the threads and releases the directory, which can be opened
-    /// again when this returns. Idempotent. On one of the library's own threads it begins the shutdown and returns
-    /// `WouldDeadlock`.
+    /// Stops everything, completes what is pending (unknown or rejected, with `Closed`), joins the threads and releases
+    /// the directory, which can be opened again when this returns. Idempotent. Waits for callbacks that are running. On
+    /// one of the library's own threads it begins the shutdown and returns `WouldDeadlock`.
     pub fn close(&self) -> Result<()> {
-        unimplemented!()
+        let handle = &self.inner.handle;
+        handle.check_process()?;
+        handle.begin_close();
+        refuse_on_library_thread("close")?;
+        handle.wait_closed()
     }
 
     /// Begins to close; `done` is called (on a thread of the library, or on this one if the node is closed already)
-    /// when the directory can be opened again.
+    /// when the directory can be opened again. In a forked child `done` is called with `Forked`.
     pub fn close_async(&self, done: Box<dyn FnOnce(Result<()>) + Send>) {
-        unimplemented!()
+        let handle = &self.inner.handle;
+        if let Err(error) = handle.check_process() {
+            return done(Err(error));
+        }
+        handle.begin_close();
+        handle.when_closed(done);
+    }
+}
+
+/// Begins the close when the last clone goes.
+struct Inner {
+    handle: Arc<NodeHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.handle.is_forked() {
+            self.handle.begin_close();
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::ids::{GroupId, NodeId};
+use crate::error::{Code, Error, Result};
+use crate::ids::{GroupId, NodeId, NUMBER_LIMIT};
 
 /// How a node is opened. `Default` leaves `cluster`, `node_id` and `directory` to be filled in.
 #[derive(Clone, Debug)]
@@ -119,4 +120,64 @@ impl Default for GroupOptions {
             priority: 0,
         }
     }
+}
+
+impl NodeOptions {
+    /// Refuses what cannot work, with a sentence that says what can.
+    pub fn check(&self) -> Result<()> {
+        if self.node_id == 0 || self.node_id >= NUMBER_LIMIT {
+            return Err(invalid(format!(
+                "node_id {} must be between 1 and 2^62 - 1",
+                self.node_id
+            )));
+        }
+        if self.directory.as_os_str().is_empty() {
+            return Err(invalid("directory is empty: name the node's data directory".to_string()));
+        }
+        in_range("tick_ms", self.tick_ms, 1, 60_000)?;
+        in_range("heartbeat_ticks", self.heartbeat_ticks, 1, 10_000)?;
+        in_range("election_ticks", self.election_ticks, self.heartbeat_ticks + 1, 100_000)?;
+        in_range("apply_threads", self.apply_threads as u64, 1, 1024)?;
+        in_range("segment_bytes", self.segment_bytes, 1 << 20, 4 << 30)?;
+        in_range("segments_max", self.segments_max as u64, 2, 4096)
+    }
+}
+
+impl GroupOptions {
+    /// Refuses what cannot work, with a sentence that says what can.
+    pub fn check(&self) -> Result<()> {
+        in_range("group_id", self.group_id, 1, NUMBER_LIMIT - 1)?;
+        in_range("proposal_bytes_max", self.proposal_bytes_max, 1, PROPOSAL_BYTES_LIMIT)?;
+        in_range("pending_bytes_max", self.pending_bytes_max, self.proposal_bytes_max, 1 << 40)?;
+        in_range("pending_count_max", self.pending_count_max, 1, 1 << 32)?;
+        in_range("inflight_bytes_max", self.inflight_bytes_max, 1 << 16, 1 << 40)?;
+        in_range("proposal_timeout_ms", self.proposal_timeout_ms, 1, 86_400_000)?;
+        in_range("initial_members", self.initial_members.len() as u64, 0, MEMBERS_MAX)?;
+        let mut ids: Vec<NodeId> =
+            self.initial_members.iter().map(|member| member.node_id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(invalid("initial_members names a node twice".to_string()));
+        }
+        for member in &self.initial_members {
+            in_range("the node_id of an initial member", member.node_id, 1, NUMBER_LIMIT - 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The largest `proposal_bytes_max`: a frame must hold an entry.
+const PROPOSAL_BYTES_LIMIT: u64 = 32 << 20;
+/// Members of a group.
+const MEMBERS_MAX: u64 = 64;
+
+fn in_range(name: &str, value: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(format!("{name} is {value}, but must be between {min} and {max}")))
+}
+
+fn invalid(message: String) -> Error {
+    Error::rejected(Code::InvalidArgument, message)
 }

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::codec::{put_varint, Change, EntriesHeader, Fields};
-use super::record::{HardState, LogId, RecoveredGroup};
+use super::record::{HardState, LogId, Record, RecoveredGroup};
 use crate::ids::{GroupId, Uuid};
 
 impl RecoveredGroup {
-    pub(super) fn new(log_id: LogId, group_id: GroupId) -> RecoveredGroup {
+    pub(crate) fn new(log_id: LogId, group_id: GroupId) -> RecoveredGroup {
         RecoveredGroup {
             log_id,
             group_id,
@@ -57,6 +57,36 @@ impl RecoveredGroup {
             Change::Compact { .. } | Change::Created { .. } | Change::Removed | Change::Seal => {}
         }
         Some(())
+    }
+
+    /// Takes a record that was appended into account, so that a group that is stopped can start again from what the log
+    /// holds by then. A record that cannot follow the ones before is passed over: the log refuses it by itself.
+    pub(crate) fn note(&mut self, record: &Record) {
+        let change = match record {
+            Record::Entries(entries) => {
+                // Terms never fall within a log, so this is nearly always a single run.
+                for run in entries.chunk_by(|entry, next| entry.term == next.term) {
+                    let (first, term, count) = (run[0].index, run[0].term, run.len() as u32);
+                    let _ = self.fold_entries(EntriesHeader { first, term, count });
+                }
+                return;
+            }
+            Record::HardState(state) => Change::HardState(*state),
+            Record::Membership { index, membership } => {
+                Change::Membership { index: *index, membership: membership.clone() }
+            }
+            Record::Meta(meta) => Change::Meta(meta.clone()),
+            Record::Compact { index, term } => Change::Compact { index: *index, term: *term },
+            Record::Reset { index, term, membership, snapshot, hard_state } => Change::Reset {
+                index: *index,
+                term: *term,
+                membership: membership.clone(),
+                snapshot: *snapshot,
+                hard_state: *hard_state,
+            },
+            Record::Restored { snapshot } => Change::Restored { snapshot: *snapshot },
+        };
+        let _ = self.fold(&change);
     }
 
     fn fold_entries(&mut self, header: EntriesHeader) -> Option<()> {

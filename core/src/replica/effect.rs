@@ -119,6 +119,9 @@ pub enum MachineWork {
     TakeSnapshot { snapshot: Uuid, index: Index, term: Term, membership: Bytes },
     /// Replace the state by this snapshot of the store.
     Restore { snapshot: Uuid, index: Index, term: Term },
+    /// Send the state as it is after all work before this to a peer, straight from the machine: an on-disk machine's
+    /// snapshots hold no state. Answered by `SnapshotSent`, whenever the transfer has ended.
+    Stream { send: SendSnapshot, index: Index, term: Term, membership: Bytes },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -154,16 +154,10 @@ impl<C> Replica<C> {
         if self.snapshots.taking.is_some() || self.snapshots.installing.is_some() {
             return;
         }
-        let index = self.apply.given();
-        // The membership that held there must be known: after a start it is, once the machine is fed up to it.
-        let known = self.history.front().filter(|(since, _)| *since <= index);
-        let Some((_, membership)) = known.cloned() else { return };
+        let Some((index, term, membership)) = self.point_of_machine() else { return };
         if self.apply.waits_for_restore || index == 0 || !self.is_snapshot_due(index) {
             return;
         }
-        let Some(term) = self.raft.as_ref().and_then(|raft| raft.store().term_of(index)) else {
-            return;
-        };
         let snapshots = &mut self.snapshots;
         snapshots.counter += 1;
         let boot = self.options.boot_counter;
@@ -269,7 +263,24 @@ impl<C> Replica<C> {
         self.snapshots.pins.push(Pin { peer: message.to, index: metadata.index, bytes_total });
         let peer = PeerIdentity { node_id, incarnation };
         let send = SendSnapshot { to: message.to, peer, snapshot, term: message.term };
-        self.out.send_snapshots.push(send);
+        if self.options.machine_kind != MachineKind::OnDisk {
+            return self.out.send_snapshots.push(send);
+        }
+        match self.point_of_machine() {
+            Some((index, term, membership)) => {
+                self.out.work.push(MachineWork::Stream { send, index, term, membership });
+            }
+            None => self.snapshot_sent(message.to, false),
+        }
+    }
+
+    /// Where the machine will be after all work it was given: index, term, and the membership that held there, if that
+    /// is known (after a start it is once the machine is fed up to it).
+    fn point_of_machine(&self) -> Option<(Index, Term, Bytes)> {
+        let index = self.apply.given();
+        let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
+        let term = self.raft.as_ref()?.store().term_of(index)?;
+        Some((index, term, membership))
     }
 
     pub(super) fn snapshot_sent(&mut self, to: RaftId, succeeded: bool) {

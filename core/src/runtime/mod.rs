@@ -1,1 +1,43 @@
-//! Threads: the worker event loop, apply and completion threads.
+//! The threads that carry events to replicas and effects to the world.
+//!
+//! | thread | how many | what it does |
+//! |---|---|---|
+//! | `libraft-worker` | 1 | turns the event loop, writes and syncs the log, runs quick machines and completions |
+//! | `libraft-standby` | 1 | turns the event loop while the worker waits for a slow disk |
+//! | `libraft-apply` | `apply_threads` | calls state machines |
+//! | `libraft-completion` | 1 | calls completions and listeners |
+//! | `libraft-reader` | 0 to 1 | reads the log for those who lag |
+//! | `libraft-keeper` | 0 to 1 | prepares and recycles journal segments, moves entries into sled |
+//! | `libraft-courier` | 0 to 4 | saves and sends snapshots, asks new members who they are |
+//! | `libraft-receiver` | 0 to 4 | receives snapshots |
+
+mod apply;
+mod baton;
+mod call;
+mod closing;
+mod deliver;
+mod errands;
+mod event_loop;
+mod group_handle;
+mod hosted;
+mod housekeeping;
+mod inbox;
+mod introduction;
+mod lines;
+mod node_handle;
+mod opening;
+mod random;
+mod saving;
+mod seat;
+mod settle;
+mod thread;
+mod transfer;
+
+pub(crate) use call::{Batch, Call};
+pub(crate) use group_handle::{ticks, GroupHandle};
+pub(crate) use inbox::Command;
+pub(crate) use introduction::change_membership;
+pub(crate) use node_handle::NodeHandle;
+pub(crate) use opening::{open, start_group};
+pub use thread::is_library_thread;
+pub(crate) use thread::refuse_on_library_thread;

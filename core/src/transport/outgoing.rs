@@ -45,10 +45,6 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }

@@ -56,6 +56,9 @@ pub fn describe(node_id: NodeId, effects: &Effects<u64>, lines: &mut Vec<String>
                 format!("take a snapshot at {index}/{term}")
             }
             MachineWork::Restore { index, term, .. } => format!("restore {index}/{term}"),
+            MachineWork::Stream { send, index, term, .. } => {
+                format!("stream the state at {index}/{term} to node {}", send.peer.node_id)
+            }
         });
     }
     for (low, high, _) in &effects.reads {
@@ -208,7 +211,7 @@ fn run(world: &mut World, command: &str) {
         }
         "change" => {
             let steps = rest[1..].join(" ");
-            drop(world.change(number(0), steps.split(", ").map(member_change).collect()));
+            let _call = world.change(number(0), steps.split(", ").map(member_change).collect());
         }
         "crash" => world.crash(number(0)),
         "restart" => {

@@ -343,6 +343,14 @@ impl World {
                 node.machine = node.store[&snapshot].machine.clone();
                 Event::Restored { snapshot }
             }
+            MachineWork::Stream { send, index, term, membership } => {
+                let received =
+                    ReceivedSnapshot { snapshot: send.snapshot, index, term, membership };
+                let machine = Machine { applied_index: index, ..node.machine.clone() };
+                node.store.insert(send.snapshot, StoredSnapshot { received, machine });
+                node.sends.push(send);
+                return true;
+            }
         };
         self.step(node_id, event);
         true

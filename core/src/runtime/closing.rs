@@ -1,0 +1,134 @@
+//! The end of a node, in order: calls complete, machines go, threads join, the log is sealed, the directory is free.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use super::deliver::Delivered;
+use super::event_loop::EventLoop;
+use super::inbox::{closed, Command, Taken};
+use crate::directory::Directory;
+use crate::error::Result;
+use crate::replica::Event;
+
+type Done = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// Counts what must happen before something may go on.
+#[derive(Default)]
+struct Latch {
+    missing: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Latch {
+    fn add(self: &Arc<Latch>) -> Box<dyn FnOnce() + Send> {
+        *self.lock() += 1;
+        let latch = self.clone();
+        Box::new(move || {
+            *latch.lock() -= 1;
+            latch.changed.notify_all();
+        })
+    }
+
+    fn wait(&self) {
+        let mut missing = self.lock();
+        while *missing > 0 {
+            missing = self.changed.wait(missing).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+        self.missing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The threads of a node that end before its log is closed.
+pub(crate) struct Threads {
+    pub(crate) apply: Vec<JoinHandle<()>>,
+    pub(crate) completion: JoinHandle<()>,
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        // Panics of the program's code are caught and logged where they happen.
+        let _ = thread.join();
+    }
+}
+
+impl EventLoop {
+    /// Closes the node, on the worker thread. Waits for callbacks of the program that are running.
+    pub(super) fn close(mut self, directory: Directory, threads: Threads) -> Result<()> {
+        self.stop_groups();
+        let machines = Arc::new(Latch::default());
+        for hosted in self.groups.values() {
+            hosted.group.set_listener(None);
+            hosted.seat.close(machines.add());
+        }
+        self.node.lines.cut();
+        machines.wait();
+        let node = &self.node;
+        for errands in [&node.readers, &node.housekeepers, &node.couriers, &node.receivers] {
+            errands.stop();
+        }
+        self.node.pool.stop();
+        join(threads.apply);
+        // Only now nobody hands over completions any more.
+        self.node.deliveries.stop();
+        join([threads.completion]);
+        self.end_log().and(directory.release())
+    }
+
+    /// Every call that is pending completes; nothing new is accepted.
+    fn stop_groups(&mut self) {
+        self.node.inbox.close();
+        let mut last = Taken::default();
+        self.node.inbox.take(&mut last);
+        let mut stopped = Vec::new();
+        for command in last.commands.drain(..) {
+            stopped.extend(self.last_command(command));
+        }
+        for (key, timeout_ticks, proposals) in last.proposals.drain(..) {
+            self.step(key, Event::Propose { proposals, timeout_ticks });
+        }
+        let keys: Vec<_> = self.groups.keys().copied().collect();
+        for key in keys {
+            self.step(key, Event::Stop { error: closed() });
+            self.settle();
+            self.withdraw(key, closed());
+        }
+        for done in stopped {
+            self.deliveries.push(Delivered::Run(Box::new(move || done(Ok(())))));
+        }
+        self.deliver();
+    }
+
+    /// Takes in a command that arrived too late; what it wants to be told when it is done is returned.
+    fn last_command(&mut self, command: Command) -> Option<Done> {
+        match command {
+            Command::StartGroup { group, seat } => {
+                group.put_out_of_service(closed());
+                self.start_group(group, seat);
+                None
+            }
+            Command::StopGroup { done, .. } => Some(done),
+            command => {
+                self.command(command);
+                None
+            }
+        }
+    }
+
+    fn end_log(mut self) -> Result<()> {
+        if let Some(finished) = self.node.finished_chore() {
+            self.log.finish_chore(finished)?;
+        }
+        if let Some(failure) = self.failure.take() {
+            // What the log still holds in memory cannot be made durable any more. Its files are closed by the drop.
+            return Err(failure);
+        }
+        if let Some(barrier) = self.log.begin_barrier() {
+            let finished = barrier.run();
+            self.log.finish_barrier(finished)?;
+        }
+        self.log.close()
+    }
+}

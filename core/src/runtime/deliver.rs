@@ -1,0 +1,93 @@
+//! The completion thread: where the program's completions and listeners are called.
+
+use std::collections::VecDeque;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use super::call::Delivery;
+use super::group_handle::GroupHandle;
+use crate::replica::Notice;
+
+/// Something to call on the completion thread. How many wait is bounded by the groups' limits on pending calls.
+pub(crate) enum Delivered {
+    Call(Delivery),
+    Notice(Arc<GroupHandle>, Notice),
+    /// Anything else that must not run on the event loop.
+    Run(Box<dyn FnOnce() + Send>),
+}
+
+#[derive(Default)]
+pub(crate) struct Deliveries {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Delivered>,
+    sleeping: bool,
+    stopped: bool,
+}
+
+impl Deliveries {
+    /// Hands over all of `deliveries`, with at most one wake-up.
+    pub(crate) fn push_all(&self, deliveries: &mut Vec<Delivered>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        state.waiting.extend(deliveries.drain(..));
+        if state.sleeping {
+            state.sleeping = false;
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Lets the thread end once everything handed over was called.
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.arrived.notify_one();
+    }
+
+    /// The body of the completion thread.
+    pub(crate) fn run(&self) {
+        let mut batch = VecDeque::new();
+        while self.take(&mut batch) {
+            for delivered in batch.drain(..) {
+                delivered.call();
+            }
+        }
+    }
+
+    fn take(&self, batch: &mut VecDeque<Delivered>) -> bool {
+        let mut state = self.lock();
+        while state.waiting.is_empty() {
+            if state.stopped {
+                return false;
+            }
+            state.sleeping = true;
+            state = self.arrived.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        state.sleeping = false;
+        std::mem::swap(&mut state.waiting, batch);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Delivered {
+    pub(super) fn call(self) {
+        match self {
+            Delivered::Call(delivery) => delivery.deliver(),
+            Delivered::Notice(group, notice) => group.tell_listener(notice),
+            Delivered::Run(body) => {
+                if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                    tracing::error!("a callback of the program panicked");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The event loop: sockets, calls and ticks in; replicas in the middle; log, sockets, machines and completions out.
+//!
+//! One turn of the loop takes everything that has arrived, settles every replica that it touched, sends, and says whether
+//! the log wants a barrier. What arrives during a barrier is the next turn's, for all groups at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::deliver::Delivered;
+use super::hosted::{Hosted, StoppedGroup};
+use super::inbox::{GroupKey, Taken};
+use super::node_handle::NodeHandle;
+use super::random::Random;
+use crate::error::Error;
+use crate::ids::{GroupId, Index};
+use crate::log::{Barrier, FinishedBarrier, Log, Lsn};
+use crate::replica::{Effects, Event};
+use crate::runtime::call::Call;
+use crate::transport::{Inbound, Transport};
+
+/// The token of the waker; the transport's begin behind it.
+pub(crate) const WAKER: mio::Token = mio::Token(0);
+pub(crate) const FIRST_TRANSPORT_TOKEN: usize = 1;
+/// How often one turn takes calls that its own completions led to, before it looks at the sockets again.
+const ROUNDS_PER_TURN: usize = 4;
+
+/// What a turn of the loop asks of the thread that turns it.
+// A turn is returned by value and looked at once: nothing is gained by a box around the barrier.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Turn {
+    Again,
+    /// Run it without the loop's state, then call `barrier_done`.
+    Barrier(Barrier),
+    /// The node is to be closed.
+    Closing,
+}
+
+pub(crate) struct EventLoop {
+    pub(super) node: Arc<NodeHandle>,
+    pub(super) poll: mio::Poll,
+    pub(super) events: mio::Events,
+    pub(super) transport: Transport,
+    pub(super) log: Log,
+    pub(super) groups: HashMap<GroupKey, Hosted>,
+    pub(super) keys: HashMap<GroupId, GroupKey>,
+    /// What the log holds of groups that do not run.
+    pub(super) recovered: HashMap<GroupId, StoppedGroup>,
+    /// Groups that start when the log is durable up to a position, and where their machines are.
+    pub(super) waiting_for_disk: Vec<(Lsn, GroupKey, Index)>,
+    /// Groups that have something to drain.
+    pub(super) dirty: Vec<GroupKey>,
+    /// Whose records wait for the disk: the position, the group and the number of its effects; ascending.
+    pub(super) unpersisted: VecDeque<(Lsn, GroupKey, u64)>,
+    pub(super) effects: Effects<Call>,
+    pub(super) inbound: Vec<Inbound>,
+    pub(super) taken: Taken,
+    pub(super) deliveries: Vec<Delivered>,
+    pub(super) peers_changed: bool,
+    pub(super) chore_running: bool,
+    pub(super) admits: bool,
+    pub(super) failure: Option<Error>,
+    pub(super) closing: bool,
+    pub(super) random: Random,
+    pub(super) started: Instant,
+    pub(super) next_tick: Instant,
+    pub(super) last_busy: Instant,
+}
+
+impl EventLoop {
+    /// One turn. Sleeps until something happens, if nothing waits.
+    pub(crate) fn turn(&mut self) -> Turn {
+        self.wait();
+        self.receive();
+        for _ in 0..ROUNDS_PER_TURN {
+            self.take_calls();
+            self.settle();
+            if !self.deliver_quick() {
+                break;
+            }
+        }
+        if self.closing {
+            return Turn::Closing;
+        }
+        self.tick();
+        self.settle();
+        self.deliver();
+        self.send();
+        self.keep_house();
+        match self.next_barrier() {
+            Some(barrier) => Turn::Barrier(barrier),
+            None => Turn::Again,
+        }
+    }
+
+    /// Takes note of a barrier that has run: what waited for it goes on at once.
+    pub(crate) fn barrier_done(&mut self, finished: FinishedBarrier) {
+        match self.log.finish_barrier(finished) {
+            Ok(durable) => self.persisted(durable),
+            Err(error) => self.storage_failed(error),
+        }
+        self.settle();
+        self.deliver();
+        self.send();
+    }
+
+    fn next_barrier(&mut self) -> Option<Barrier> {
+        if self.failure.is_some() || !self.log.wants_barrier() {
+            return None;
+        }
+        self.last_busy = Instant::now();
+        self.log.begin_barrier()
+    }
+
+    /// Sleeps until a socket, another thread or the clock wants something.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let mut timeout = self.next_tick.saturating_duration_since(now);
+        let transport_wants_ms = self.transport.next_deadline_ms().saturating_sub(self.now_ms());
+        timeout = timeout.min(Duration::from_millis(transport_wants_ms));
+        if !self.dirty.is_empty() || !self.node.inbox.may_sleep() {
+            timeout = Duration::ZERO;
+        }
+        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                tracing::error!(%error, "polling the sockets failed");
+            }
+        }
+        self.node.inbox.awake();
+    }
+
+    /// Hands what came from peers to the replicas.
+    fn receive(&mut self) {
+        let mut inbound = std::mem::take(&mut self.inbound);
+        for event in self.events.iter().filter(|event| event.token() != WAKER) {
+            self.transport.handle(event, &mut inbound);
+        }
+        self.transport.tick(self.now_ms(), &mut inbound);
+        for arrived in inbound.drain(..) {
+            self.arrived(arrived);
+        }
+        self.inbound = inbound;
+    }
+
+    fn arrived(&mut self, arrived: Inbound) {
+        match arrived {
+            Inbound::Message { peer, envelope } => {
+                if let Some(key) = self.keys.get(&envelope.group_id).copied() {
+                    self.step(key, Event::Message { peer, envelope });
+                }
+            }
+            Inbound::Connected { peer } => {
+                tracing::info!(node = self.node.identity.node_id, peer = peer.node_id, "connected");
+            }
+            Inbound::Disconnected { node_id } => {
+                for key in self.keys_of_running_groups() {
+                    self.step(key, Event::Unreachable { node_id });
+                }
+            }
+            Inbound::Bulk { peer, stream } => self.receive_snapshot(peer, stream),
+        }
+    }
+
+    /// Hands what the program and other threads want to the replicas.
+    fn take_calls(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.node.inbox.take(&mut taken);
+        // Commands first: one may start the group that a proposal is for.
+        for command in taken.commands.drain(..) {
+            self.command(command);
+        }
+        for (key, timeout_ticks, proposals) in taken.proposals.drain(..) {
+            self.step(key, Event::Propose { proposals, timeout_ticks });
+        }
+        self.taken = taken;
+    }
+
+    /// Gives every replica its tick. After a pause of the process there is one tick, not many: a member that slept must
+    /// hear its peers before it doubts them.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        if now < self.next_tick {
+            return;
+        }
+        let period = Duration::from_millis(self.node.options.tick_ms);
+        self.next_tick = (self.next_tick + period).max(now);
+        self.update_space();
+        for key in self.keys_of_running_groups() {
+            let jitter = self.random.next();
+            self.step(key, Event::Tick { jitter });
+        }
+        self.publish_node();
+    }
+
+    fn send(&mut self) {
+        if self.peers_changed {
+            self.peers_changed = false;
+            self.update_peers();
+        }
+        self.transport.flush();
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}

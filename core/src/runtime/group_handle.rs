@@ -1,0 +1,172 @@
+//! What a group's handles share with the event loop that runs its replica.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use super::inbox::GroupKey;
+use crate::error::{Code, Error, Result};
+use crate::group::{GroupStatus, Member};
+use crate::options::GroupOptions;
+use crate::replica::{Notice, Role};
+
+type Listener = Box<dyn FnMut(Notice) + Send>;
+
+pub(crate) struct GroupHandle {
+    pub(crate) key: GroupKey,
+    pub(crate) options: GroupOptions,
+    pub(crate) proposal_timeout_ticks: u64,
+    /// Set when calls are to be refused with the error in `view`.
+    out_of_service: AtomicBool,
+    pending_count: AtomicUsize,
+    pending_bytes: AtomicUsize,
+    view: Mutex<View>,
+    listener: Mutex<ListenerPlace>,
+}
+
+#[derive(Default)]
+struct ListenerPlace {
+    listener: Option<Listener>,
+    /// Counts the calls of `set_listener`, so that one that was called meanwhile is not undone.
+    version: u64,
+}
+
+/// What the event loop last said of the replica.
+#[derive(Default)]
+struct View {
+    status: GroupStatus,
+    members: Vec<Member>,
+}
+
+impl GroupHandle {
+    pub(crate) fn new(key: GroupKey, options: GroupOptions, tick_ms: u64) -> GroupHandle {
+        let status = GroupStatus { group_id: options.group_id, ..GroupStatus::default() };
+        GroupHandle {
+            key,
+            proposal_timeout_ticks: ticks(options.proposal_timeout_ms, tick_ms),
+            options,
+            out_of_service: AtomicBool::new(false),
+            pending_count: AtomicUsize::new(0),
+            pending_bytes: AtomicUsize::new(0),
+            view: Mutex::new(View { status, members: Vec::new() }),
+            listener: Mutex::default(),
+        }
+    }
+
+    /// The error that put the group out of service here, if any.
+    pub(crate) fn check_in_service(&self) -> Result<()> {
+        if !self.out_of_service.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let failure = self.view().status.failure.clone();
+        Err(failure.unwrap_or_else(|| Error::rejected(Code::Stopped, "the group is stopped")))
+    }
+
+    /// From now on every call is refused with `error`. The first reason is kept.
+    pub(crate) fn put_out_of_service(&self, error: Error) {
+        let mut view = self.view();
+        if view.status.failure.is_none() {
+            view.status.failure = Some(error);
+        }
+        drop(view);
+        self.out_of_service.store(true, Ordering::Release);
+    }
+
+    /// Takes `count` calls of `bytes` in all out of the group's limits, or refuses with `Busy`.
+    pub(crate) fn reserve(&self, count: usize, bytes: usize) -> Result<()> {
+        let counted = self.pending_count.fetch_add(count, Ordering::Relaxed) + count;
+        let weighed = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let options = &self.options;
+        if counted as u64 <= options.pending_count_max
+            && weighed as u64 <= options.pending_bytes_max
+        {
+            return Ok(());
+        }
+        self.release(count, bytes);
+        Err(Error::rejected(
+            Code::Busy,
+            format!(
+                "{} calls with {} bytes are pending in group {} (limits: {} and {}): wait for completions",
+                counted - count,
+                weighed - bytes,
+                options.group_id,
+                options.pending_count_max,
+                options.pending_bytes_max
+            ),
+        ))
+    }
+
+    pub(crate) fn release(&self, count: usize, bytes: usize) {
+        self.pending_count.fetch_sub(count, Ordering::Relaxed);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let mut status = self.view().status.clone();
+        status.pending_proposals = self.pending_count.load(Ordering::Relaxed) as u64;
+        status.pending_bytes = self.pending_bytes.load(Ordering::Relaxed) as u64;
+        status
+    }
+
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.view().members.clone()
+    }
+
+    /// Called by the event loop when something may have changed. A replica that has stopped refuses every call from now
+    /// on; a failure that it goes on in spite of is only shown.
+    pub(crate) fn publish(&self, status: GroupStatus) {
+        if status.role == Role::Stopped {
+            if let Some(error) = &status.failure {
+                self.put_out_of_service(error.clone());
+            }
+        }
+        let out_of_service = self.out_of_service.load(Ordering::Acquire);
+        let mut view = self.view();
+        let first_failure = view.status.failure.take();
+        view.status = status;
+        if out_of_service {
+            view.status.failure = first_failure;
+        }
+    }
+
+    pub(crate) fn publish_members(&self, members: Vec<Member>) {
+        self.view().members = members;
+    }
+
+    pub(crate) fn set_listener(&self, listener: Option<Listener>) {
+        let mut place = lock(&self.listener);
+        place.version += 1;
+        let old = std::mem::replace(&mut place.listener, listener);
+        // The old one is dropped after the lock is released: its drop is the program's code.
+        drop(place);
+        drop(old);
+    }
+
+    /// Calls the listener. It is out of its place meanwhile, so that it may replace itself.
+    pub(crate) fn tell_listener(&self, notice: Notice) {
+        let mut place = lock(&self.listener);
+        let version = place.version;
+        let Some(mut listener) = place.listener.take() else { return };
+        drop(place);
+        if catch_unwind(AssertUnwindSafe(|| listener(notice))).is_err() {
+            tracing::error!(group = self.options.group_id, "an event listener panicked");
+        }
+        let mut place = lock(&self.listener);
+        if place.version == version {
+            place.listener = Some(listener);
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        lock(&self.view)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Milliseconds as ticks, rounded up; never 0.
+pub(crate) fn ticks(milliseconds: u64, tick_ms: u64) -> u64 {
+    milliseconds.div_ceil(tick_ms).max(1)
+}

@@ -1,0 +1,349 @@
+//! A group as the event loop hosts it: from the first callback of its machine to the last.
+
+use std::sync::Arc;
+
+use super::call::Call;
+use super::event_loop::EventLoop;
+use super::group_handle::GroupHandle;
+use super::inbox::{Command, GroupKey, MachineAnswer};
+use super::node_handle::NodeHandle;
+use super::seat::{describe, Seat, Work};
+use crate::error::{Code, Error, Result};
+use crate::ids::{GroupId, Index, Uuid};
+use crate::log::{Lsn, RecoveredGroup};
+use crate::machine::{MachineKind, MachineResult, Opened};
+use crate::replica::{Event, MachineWork, PeerIdentity, Replica, ReplicaOptions};
+
+pub(crate) struct Hosted {
+    pub(super) group: Arc<GroupHandle>,
+    pub(super) seat: Arc<Seat>,
+    pub(super) stage: Stage,
+    /// What the log holds of the group, once its replica was opened.
+    pub(super) held: Option<RecoveredGroup>,
+    /// The position up to which the log must be durable before the group may start again.
+    pub(super) must_be_durable: Lsn,
+    pub(super) dirty: bool,
+    /// The other members, as the replica last named them.
+    pub(super) peers: Vec<(PeerIdentity, String)>,
+    /// A received snapshot that the replica has not taken yet.
+    pub(super) offered: Option<Uuid>,
+}
+
+/// A group of the log that does not run.
+pub(crate) struct StoppedGroup {
+    pub(super) held: RecoveredGroup,
+    pub(super) must_be_durable: Lsn,
+}
+
+pub(crate) enum Stage {
+    /// The machine opens, or is restored from the newest snapshot. Calls wait here, bounded by the group's limits.
+    Opening {
+        waiting: Vec<Event<Call>>,
+        restoring: Option<Index>,
+    },
+    Running(Box<Replica<Call>>),
+    /// The group could not be started; every call was answered.
+    Failed,
+}
+
+impl EventLoop {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::StartGroup { group, seat } => self.start_group(group, seat),
+            Command::StopGroup { key, done } => self.stop_group(key, done),
+            Command::Refuse { key, call, error } => self.complete(key, call, Err(error)),
+            Command::Event { key, event } => self.step(key, event),
+            Command::Machine { key, answer } => self.machine_answered(key, answer),
+            Command::EntriesRead { key, low, entries } => {
+                self.step(key, Event::EntriesRead { low, entries });
+            }
+            Command::Close => self.closing = true,
+        }
+    }
+
+    /// Gives an event to a group's replica, or keeps it until there is one.
+    pub(super) fn step(&mut self, key: GroupKey, event: Event<Call>) {
+        let Some(hosted) = self.groups.get_mut(&key) else {
+            return self.refuse(key, event, super::inbox::stopped());
+        };
+        match &mut hosted.stage {
+            Stage::Running(replica) => {
+                if let Event::SnapshotReceived { snapshot, .. } = &event {
+                    hosted.offered = Some(snapshot.snapshot);
+                }
+                replica.step(event);
+                if !hosted.dirty {
+                    hosted.dirty = true;
+                    self.dirty.push(key);
+                }
+            }
+            Stage::Opening { waiting, .. } => {
+                if carries_call(&event) {
+                    waiting.push(event);
+                }
+            }
+            Stage::Failed => {
+                let error = hosted.group.check_in_service().err();
+                self.refuse(key, event, error.unwrap_or_else(super::inbox::stopped));
+            }
+        }
+    }
+
+    /// Completes the calls of an event that no replica will see.
+    fn refuse(&mut self, key: GroupKey, event: Event<Call>, error: Error) {
+        match event {
+            Event::Propose { proposals, .. } => {
+                for (_, call) in proposals {
+                    self.complete(key, call, Err(error.clone()));
+                }
+            }
+            Event::ReadIndex { completion, .. }
+            | Event::ChangeMembership { completion, .. }
+            | Event::TransferLeadership { completion, .. }
+            | Event::TakeSnapshot { completion } => self.complete(key, completion, Err(error)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn start_group(&mut self, group: Arc<GroupHandle>, seat: Arc<Seat>) {
+        let key = group.key;
+        self.keys.insert(group.options.group_id, key);
+        let stage = Stage::Opening { waiting: Vec::new(), restoring: None };
+        seat.push(Work::Open);
+        let hosted = Hosted {
+            group,
+            seat,
+            stage,
+            held: None,
+            must_be_durable: 0,
+            dirty: false,
+            peers: Vec::new(),
+            offered: None,
+        };
+        self.groups.insert(key, hosted);
+        self.publish_node();
+    }
+
+    pub(super) fn machine_answered(&mut self, key: GroupKey, answer: MachineAnswer) {
+        let event = match answer {
+            MachineAnswer::Opened(result) => return self.machine_opened(key, result),
+            MachineAnswer::Restored { snapshot, index, result } => {
+                return self.machine_restored(key, snapshot, index, result);
+            }
+            MachineAnswer::Applied(Ok(results)) => Event::Applied { results },
+            MachineAnswer::Applied(Err(error)) => {
+                let group_id = self.groups.get(&key).map_or(0, |hosted| hosted.seat.group_id);
+                let message = describe("apply", group_id, &error);
+                Event::MachineFailed { error: Error::unknown(Code::ApplyFailed, message) }
+            }
+            MachineAnswer::SyncFailed(error) => Event::MachineFailed { error },
+            MachineAnswer::Synced(index) => Event::MachineSynced { index },
+            MachineAnswer::SnapshotTaken(result) => Event::SnapshotTaken { result },
+            MachineAnswer::SnapshotSent { to, succeeded } => Event::SnapshotSent { to, succeeded },
+        };
+        self.step(key, event);
+    }
+
+    /// The machine says where it stands. One without state of its own starts from the newest snapshot here.
+    fn machine_opened(&mut self, key: GroupKey, result: MachineResult<Opened>) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        let group_id = hosted.seat.group_id;
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => {
+                let message = describe("open", group_id, &error);
+                return self.fail_group(key, Error::rejected(Code::OpenFailed, message));
+            }
+        };
+        if hosted.seat.kind == MachineKind::OnDisk {
+            return self.open_replica(key, opened.applied_index);
+        }
+        let held = self.recovered.get(&group_id);
+        let reset_pending = held.is_some_and(|stopped| stopped.held.unrestored.is_some());
+        let newest = match self.node.snapshots.newest(group_id) {
+            Ok(newest) => newest,
+            Err(error) => return self.fail_group(key, error),
+        };
+        match newest {
+            // A reset that is not finished yet is restored by the replica itself.
+            Some(manifest) if held.is_some() && !reset_pending => {
+                let (snapshot, index, term) = (manifest.snapshot, manifest.index, manifest.term);
+                hosted.stage =
+                    Stage::Opening { waiting: hosted.take_waiting(), restoring: Some(index) };
+                hosted.seat.push(Work::Machine(MachineWork::Restore { snapshot, index, term }));
+            }
+            _ => self.open_replica(key, 0),
+        }
+    }
+
+    fn machine_restored(
+        &mut self,
+        key: GroupKey,
+        snapshot: Uuid,
+        index: Index,
+        result: Result<()>,
+    ) {
+        let restoring = match self.groups.get(&key).map(|hosted| &hosted.stage) {
+            Some(Stage::Opening { restoring, .. }) => *restoring,
+            _ => None,
+        };
+        match (result, restoring) {
+            (Err(error), Some(_)) => self.fail_group(key, error),
+            (Err(error), None) => self.step(key, Event::MachineFailed { error }),
+            (Ok(()), Some(_)) => self.open_replica(key, index),
+            (Ok(()), None) => self.step(key, Event::Restored { snapshot }),
+        }
+    }
+
+    /// Starts the replica, once its log is durable and its machine has the state of `machine_applied`.
+    pub(super) fn open_replica(&mut self, key: GroupKey, machine_applied: Index) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        let group_id = hosted.seat.group_id;
+        if let Some(stopped) = self.recovered.get(&group_id) {
+            if stopped.must_be_durable > self.log.status().durable_lsn {
+                // The group was stopped a moment ago, and what it wrote last is still on its way to the disk.
+                self.waiting_for_disk.push((stopped.must_be_durable, key, machine_applied));
+                return;
+            }
+        }
+        let recovered = self.recovered.remove(&group_id).map(|stopped| stopped.held);
+        let log_id = match &recovered {
+            Some(recovered) => recovered.log_id,
+            None => self.log.create_group(group_id),
+        };
+        let options =
+            replica_options(&self.node, &hosted.group, hosted.seat.kind, self.random.next());
+        let reader = self.log.reader(log_id);
+        match Replica::open(options, recovered.as_ref(), reader, machine_applied) {
+            Ok(replica) => {
+                let waiting = hosted.take_waiting();
+                let fresh = || RecoveredGroup::new(log_id, group_id);
+                hosted.held = Some(recovered.unwrap_or_else(fresh));
+                hosted.stage = Stage::Running(Box::new(replica));
+                hosted.dirty = true;
+                self.dirty.push(key);
+                for event in waiting {
+                    self.step(key, event);
+                }
+            }
+            Err(error) => {
+                if let Some(held) = recovered {
+                    self.recovered.insert(group_id, StoppedGroup { held, must_be_durable: 0 });
+                }
+                self.fail_group(key, error);
+            }
+        }
+    }
+
+    /// The group cannot be started: every call is answered with the reason, now and later.
+    fn fail_group(&mut self, key: GroupKey, error: Error) {
+        tracing::error!(%error, "a group could not be started");
+        self.withdraw(key, error);
+        self.notice(key, crate::replica::Notice::Failed);
+    }
+
+    /// Refuses every call to the group from now on, and those that wait for it to open.
+    pub(super) fn withdraw(&mut self, key: GroupKey, error: Error) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        hosted.group.put_out_of_service(error.clone());
+        let waiting = hosted.take_waiting();
+        hosted.stage = Stage::Failed;
+        for event in waiting {
+            self.refuse(key, event, error.clone());
+        }
+    }
+
+    /// Ends a group here: its calls complete, its machine is dropped, its data stays.
+    pub(super) fn stop_group(&mut self, key: GroupKey, done: Box<dyn FnOnce(Result<()>) + Send>) {
+        let error = super::inbox::stopped();
+        self.step(key, Event::Stop { error: error.clone() });
+        self.settle();
+        self.withdraw(key, error);
+        let Some(hosted) = self.groups.remove(&key) else {
+            self.deliveries.push(super::deliver::Delivered::Run(Box::new(move || done(Ok(())))));
+            return;
+        };
+        let group_id = hosted.seat.group_id;
+        self.keys.remove(&group_id);
+        if let Some(held) = hosted.held {
+            let must_be_durable = hosted.must_be_durable;
+            self.recovered.insert(group_id, StoppedGroup { held, must_be_durable });
+        }
+        self.peers_changed = true;
+        let node = self.node.clone();
+        hosted.group.set_listener(None);
+        hosted.seat.close(Box::new(move || {
+            node.forget_group(group_id, key);
+            node.deliveries.push_all(&mut vec![super::deliver::Delivered::Run(Box::new(
+                move || done(Ok(())),
+            ))]);
+        }));
+        self.publish_node();
+    }
+
+    pub(super) fn keys_of_running_groups(&self) -> Vec<GroupKey> {
+        let running = |hosted: &&Hosted| matches!(hosted.stage, Stage::Running(_));
+        let mut keys: Vec<GroupKey> =
+            self.groups.values().filter(running).map(|hosted| hosted.group.key).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+impl StoppedGroup {
+    /// A group that the log held when it was opened, by its id.
+    pub(super) fn of_log(held: RecoveredGroup) -> (GroupId, StoppedGroup) {
+        (held.group_id, StoppedGroup { held, must_be_durable: 0 })
+    }
+}
+
+impl Hosted {
+    pub(super) fn take_waiting(&mut self) -> Vec<Event<Call>> {
+        match &mut self.stage {
+            Stage::Opening { waiting, .. } => std::mem::take(waiting),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn carries_call(event: &Event<Call>) -> bool {
+    matches!(
+        event,
+        Event::Propose { .. }
+            | Event::ReadIndex { .. }
+            | Event::ChangeMembership { .. }
+            | Event::TransferLeadership { .. }
+            | Event::TakeSnapshot { .. }
+    )
+}
+
+fn replica_options(
+    node: &NodeHandle,
+    group: &GroupHandle,
+    machine_kind: MachineKind,
+    jitter: u64,
+) -> ReplicaOptions {
+    let options = &group.options;
+    ReplicaOptions {
+        group_id: options.group_id,
+        node_id: node.identity.node_id,
+        incarnation: node.identity.incarnation,
+        boot_counter: node.identity.boot_counter,
+        advertised_address: node.advertised_address.clone(),
+        initial_members: options.initial_members.clone(),
+        election_ticks: node.options.election_ticks,
+        heartbeat_ticks: node.options.heartbeat_ticks,
+        proposal_bytes_max: options.proposal_bytes_max,
+        pending_bytes_max: options.pending_bytes_max,
+        pending_count_max: options.pending_count_max,
+        unapplied_bytes_max: options.unapplied_bytes_max,
+        inflight_bytes_max: options.inflight_bytes_max,
+        entry_cache_bytes: options.entry_cache_bytes,
+        snapshot_entries: options.snapshot_entries,
+        snapshot_log_bytes: options.snapshot_log_bytes,
+        retained_entries: options.retained_entries,
+        priority: options.priority,
+        machine_kind,
+        jitter,
+    }
+}

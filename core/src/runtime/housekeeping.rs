@@ -1,0 +1,79 @@
+//! What the event loop has done elsewhere, and what it tells the node's handles.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::event_loop::EventLoop;
+use crate::ids::NodeId;
+use crate::replica::{Event, PeerIdentity};
+
+/// How long a node without work waits before the journal is sealed.
+const IDLE: Duration = Duration::from_secs(1);
+
+impl EventLoop {
+    /// Starts housekeeping of the log that is due, on a thread that may wait, and takes in what was done.
+    pub(super) fn keep_house(&mut self) {
+        if let Some(finished) = self.node.finished_chore() {
+            self.chore_running = false;
+            if let Err(error) = self.log.finish_chore(finished) {
+                self.storage_failed(error);
+            }
+        }
+        if self.chore_running || self.failure.is_some() {
+            return;
+        }
+        let idle = self.unpersisted.is_empty() && self.last_busy.elapsed() >= IDLE;
+        let Some(chore) = self.log.begin_chore(idle) else { return };
+        self.chore_running = true;
+        let node = self.node.clone();
+        self.node.housekeepers.run(move || node.chore_finished(chore.run()));
+    }
+
+    /// Tells every replica when the log no longer admits entries, or does again.
+    pub(super) fn update_space(&mut self) {
+        let admits = self.log.admits(0);
+        if admits == self.admits {
+            return;
+        }
+        self.admits = admits;
+        if admits {
+            tracing::info!("the disk has space again");
+        } else {
+            tracing::error!("the disk is full: proposals are refused until there is space");
+        }
+        for key in self.keys_of_running_groups() {
+            self.step(key, Event::Space { admits });
+        }
+    }
+
+    /// Tells the transport whom to be connected to: the peers of all groups together.
+    pub(super) fn update_peers(&mut self) {
+        let mut union: BTreeMap<NodeId, (PeerIdentity, String)> = BTreeMap::new();
+        for hosted in self.groups.values() {
+            for (peer, address) in &hosted.peers {
+                let known = union.entry(peer.node_id).or_insert_with(|| (*peer, address.clone()));
+                // While a group forms it does not know its peers' incarnations; another group may.
+                if known.0.incarnation.is_nil() {
+                    *known = (*peer, address.clone());
+                }
+            }
+        }
+        let peers: Vec<(PeerIdentity, String)> = union.into_values().collect();
+        self.transport.set_peers(&peers);
+    }
+
+    /// Tells the node's handles how things stand.
+    pub(super) fn publish_node(&mut self) {
+        self.transport.set_position(self.log.status().durable_lsn);
+        let (transport, log) = (self.transport.status(), self.log.status());
+        let (groups, failure) = (self.groups.len() as u64, self.failure.clone());
+        self.node.publish(|status| {
+            status.groups = groups;
+            status.connected_peers = transport.connected_peers;
+            status.refused_frames = transport.refused_frames;
+            status.refused_connections = transport.refused_connections;
+            status.log = log;
+            status.failure = failure;
+        });
+    }
+}

@@ -1,0 +1,230 @@
+//! What other threads hand to the event loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::{Bytes, BytesMut};
+use raft::eraftpb::Entry;
+
+use super::call::Call;
+use super::group_handle::GroupHandle;
+use super::seat::Seat;
+use crate::error::{Code, Error, Result};
+use crate::ids::{Index, RaftId, Uuid};
+use crate::machine::{MachineResult, Opened};
+use crate::replica::{Event, SnapshotTaken};
+
+/// Names one start of a group on this node; never used twice while the node is open.
+pub(crate) type GroupKey = u64;
+
+/// Something that is not a proposal.
+pub(crate) enum Command {
+    StartGroup {
+        group: Arc<GroupHandle>,
+        seat: Arc<Seat>,
+    },
+    /// Stops a group; `done` runs when its state machine is gone.
+    StopGroup {
+        key: GroupKey,
+        done: Box<dyn FnOnce(Result<()>) + Send>,
+    },
+    /// Completes a call that did not get as far as the replica.
+    Refuse {
+        key: GroupKey,
+        call: Call,
+        error: Error,
+    },
+    /// An event for a replica, made outside of the loop.
+    Event {
+        key: GroupKey,
+        event: Event<Call>,
+    },
+    /// The state machine of a group answered a request.
+    Machine {
+        key: GroupKey,
+        answer: MachineAnswer,
+    },
+    EntriesRead {
+        key: GroupKey,
+        low: Index,
+        entries: Result<Vec<Entry>>,
+    },
+    /// Begins to close the node.
+    Close,
+}
+
+/// What a state machine, or a thread that works for it, says.
+pub(crate) enum MachineAnswer {
+    Opened(MachineResult<Opened>),
+    Applied(MachineResult<Vec<Bytes>>),
+    /// The machine's state is durable up to this index.
+    Synced(Index),
+    SyncFailed(Error),
+    SnapshotTaken(Result<SnapshotTaken>),
+    Restored {
+        snapshot: Uuid,
+        index: Index,
+        result: Result<()>,
+    },
+    SnapshotSent {
+        to: RaftId,
+        succeeded: bool,
+    },
+}
+
+/// Proposals of one call, in the arena of the inbox.
+struct Submission {
+    key: GroupKey,
+    timeout_ticks: u64,
+    /// The entry's bytes in the arena.
+    start: usize,
+    end: usize,
+    call: Call,
+}
+
+/// Everything that waits for the loop. Bounded by the groups' limits on pending calls, and by what the loop itself has
+/// asked for.
+#[derive(Default)]
+struct Waiting {
+    /// All payloads, one behind the other: one allocation for a batch of proposals.
+    arena: BytesMut,
+    submissions: Vec<Submission>,
+    commands: Vec<Command>,
+    /// Set once the loop takes nothing any more.
+    closed: bool,
+}
+
+/// Proposals of one group with one timeout in ticks.
+pub(crate) type Proposals = (GroupKey, u64, Vec<(Bytes, Call)>);
+
+/// What waited, taken out: proposals in order, and commands.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) proposals: Vec<Proposals>,
+    pub(crate) commands: Vec<Command>,
+    submissions: Vec<Submission>,
+}
+
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    /// The loop is about to sleep, or asleep, and must be woken.
+    sleeping: AtomicBool,
+    waker: mio::Waker,
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: mio::Waker) -> Inbox {
+        Inbox { waiting: Mutex::default(), sleeping: AtomicBool::new(false), waker }
+    }
+
+    /// Hands over proposals that lie one behind the other in `data`; `offsets` has one more element than `calls`.
+    pub(crate) fn propose(
+        &self,
+        group: &GroupHandle,
+        data: &[u8],
+        offsets: &[usize],
+        calls: impl Iterator<Item = Call>,
+    ) -> Result<()> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(closed());
+        }
+        let base = waiting.arena.len();
+        waiting.arena.extend_from_slice(data);
+        for (bounds, call) in offsets.windows(2).zip(calls) {
+            waiting.submissions.push(Submission {
+                key: group.key,
+                timeout_ticks: group.proposal_timeout_ticks,
+                start: base + bounds[0],
+                end: base + bounds[1],
+                call,
+            });
+        }
+        drop(waiting);
+        self.wake();
+        Ok(())
+    }
+
+    /// Hands over a command; gives it back if the loop takes nothing any more.
+    pub(crate) fn command(&self, command: Command) -> std::result::Result<(), Box<Command>> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(Box::new(command));
+        }
+        waiting.commands.push(command);
+        drop(waiting);
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the loop if it sleeps.
+    fn wake(&self) {
+        if self.sleeping.swap(false, Ordering::SeqCst) {
+            self.wake_always();
+        }
+    }
+
+    /// Makes the loop's poll return.
+    pub(crate) fn wake_always(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the event loop could not be woken; it will notice at its next tick");
+        }
+    }
+
+    /// Takes everything that waits. The vectors of `taken` are reused.
+    pub(crate) fn take(&self, taken: &mut Taken) {
+        let mut waiting = self.lock();
+        std::mem::swap(&mut waiting.submissions, &mut taken.submissions);
+        std::mem::swap(&mut waiting.commands, &mut taken.commands);
+        let arena = waiting.arena.split().freeze();
+        drop(waiting);
+        for submission in taken.submissions.drain(..) {
+            let payload = arena.slice(submission.start..submission.end);
+            let proposal = (payload, submission.call);
+            match taken.proposals.last_mut() {
+                Some((key, timeout, proposals))
+                    if *key == submission.key && *timeout == submission.timeout_ticks =>
+                {
+                    proposals.push(proposal);
+                }
+                _ => {
+                    taken.proposals.push((submission.key, submission.timeout_ticks, vec![proposal]))
+                }
+            }
+        }
+    }
+
+    /// Announces that the loop is going to sleep. Returns false if something arrived meanwhile.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::SeqCst);
+        let waiting = self.lock();
+        if waiting.submissions.is_empty() && waiting.commands.is_empty() {
+            return true;
+        }
+        self.sleeping.store(false, Ordering::SeqCst);
+        false
+    }
+
+    pub(crate) fn awake(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on nothing is accepted any more.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The error of a call on a node that is closed.
+pub(crate) fn closed() -> Error {
+    Error::rejected(Code::Closed, "the node is closed: open it again to go on")
+}
+
+/// The error of a call on a group that is stopped.
+pub(crate) fn stopped() -> Error {
+    Error::rejected(Code::Stopped, "the group is stopped on this node: start it again to go on")
+}

@@ -1,0 +1,266 @@
+//! What a node's handles, its event loop and its other threads share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+
+use super::apply::ApplyPool;
+use super::deliver::{Delivered, Deliveries};
+use super::errands::Errands;
+use super::group_handle::GroupHandle;
+use super::inbox::{closed, Command, GroupKey, Inbox};
+use super::lines::Lines;
+use super::saving::Saving;
+use super::thread;
+use crate::directory::Identity;
+use crate::error::{Code, Error, Result};
+use crate::ids::GroupId;
+use crate::log::{FinishedChore, LogStatus};
+use crate::node::NodeStatus;
+use crate::options::NodeOptions;
+use crate::replica::PeerIdentity;
+use crate::snapshot::SnapshotStore;
+use crate::wire::Introduction;
+
+type Done = Box<dyn FnOnce(Result<()>) + Send>;
+
+pub(crate) struct NodeHandle {
+    pub(crate) options: NodeOptions,
+    pub(crate) identity: Identity,
+    pub(crate) advertised_address: String,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) pool: Arc<ApplyPool>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) saving: Arc<Saving>,
+    /// Reads the log for those who lag.
+    pub(crate) readers: Arc<Errands>,
+    /// Does the log's housekeeping.
+    pub(crate) housekeepers: Arc<Errands>,
+    /// Saves, sends and receives snapshots, and asks new members who they are.
+    pub(crate) couriers: Arc<Errands>,
+    /// Receives snapshots. Not the couriers: two nodes that send to each other must not wait for each other.
+    pub(crate) receivers: Arc<Errands>,
+    /// The connections of the couriers.
+    pub(crate) lines: Lines,
+    groups: Mutex<HashMap<GroupId, Arc<GroupHandle>>>,
+    next_key: AtomicU64,
+    status: Mutex<NodeStatus>,
+    chore: Mutex<Option<FinishedChore>>,
+    forks_at_open: u64,
+    end: Mutex<End>,
+    ended: Condvar,
+}
+
+/// How far the node is with closing.
+#[derive(Default)]
+struct End {
+    begun: bool,
+    result: Option<Result<()>>,
+    waiting: Vec<Done>,
+    worker: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct Parts {
+    pub(crate) options: NodeOptions,
+    pub(crate) identity: Identity,
+    pub(crate) address: String,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+}
+
+/// How many snapshots are saved and sent, and how many received, at a time.
+const COURIERS_MAX: usize = 4;
+const RECEIVERS_MAX: usize = 4;
+/// The longest frame body in bytes: the largest entry, and what goes with it.
+pub(crate) const FRAME_BYTES_MAX: usize = 36 << 20;
+
+impl NodeHandle {
+    pub(crate) fn new(parts: Parts) -> NodeHandle {
+        let Parts { options, identity, address, inbox, snapshots } = parts;
+        let advertised_address = match options.advertised_address.as_str() {
+            "" => address.clone(),
+            advertised => advertised.to_string(),
+        };
+        let status = NodeStatus {
+            cluster: identity.cluster.clone(),
+            node_id: identity.node_id,
+            incarnation: identity.incarnation,
+            boot_counter: identity.boot_counter,
+            address: advertised_address.clone(),
+            groups: 0,
+            connected_peers: 0,
+            refused_frames: 0,
+            refused_connections: 0,
+            log: LogStatus::default(),
+            failure: None,
+        };
+        let couriers = Errands::new("libraft-courier", COURIERS_MAX);
+        NodeHandle {
+            options,
+            identity,
+            advertised_address,
+            inbox,
+            deliveries: Deliveries::default(),
+            pool: Arc::new(ApplyPool::default()),
+            saving: Arc::new(Saving { snapshots: snapshots.clone(), couriers: couriers.clone() }),
+            snapshots,
+            readers: Errands::new("libraft-reader", 1),
+            housekeepers: Errands::new("libraft-keeper", 1),
+            couriers,
+            receivers: Errands::new("libraft-receiver", RECEIVERS_MAX),
+            lines: Lines::default(),
+            groups: Mutex::default(),
+            next_key: AtomicU64::new(1),
+            status: Mutex::new(status),
+            chore: Mutex::default(),
+            forks_at_open: thread::fork_generation(),
+            end: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// Refuses a call in a forked child, which has none of the node's threads.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if !self.is_forked() {
+            return Ok(());
+        }
+        Err(Error::rejected(
+            Code::Forked,
+            "this process was forked from the one that opened the node: open a node of its own, after the fork",
+        ))
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        thread::fork_generation() != self.forks_at_open
+    }
+
+    pub(crate) fn command(&self, command: Command) -> Result<()> {
+        self.inbox.command(command).map_err(|_| closed())
+    }
+
+    pub(crate) fn next_key(&self) -> GroupKey {
+        self.next_key.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Makes a group known; at most one start of it at a time.
+    pub(crate) fn enter_group(&self, group: &Arc<GroupHandle>) -> Result<()> {
+        let group_id = group.options.group_id;
+        let mut groups = lock(&self.groups);
+        if groups.contains_key(&group_id) {
+            return Err(Error::rejected(
+                Code::GroupExists,
+                format!(
+                    "group {group_id} runs on this node already: stop it before starting it again"
+                ),
+            ));
+        }
+        groups.insert(group_id, group.clone());
+        Ok(())
+    }
+
+    pub(crate) fn group(&self, group_id: GroupId) -> Option<Arc<GroupHandle>> {
+        lock(&self.groups).get(&group_id).cloned()
+    }
+
+    /// The group's machine is gone: it may be started again.
+    pub(crate) fn forget_group(&self, group_id: GroupId, key: GroupKey) {
+        let mut groups = lock(&self.groups);
+        if groups.get(&group_id).is_some_and(|group| group.key == key) {
+            groups.remove(&group_id);
+        }
+    }
+
+    pub(crate) fn status(&self) -> NodeStatus {
+        lock(&self.status).clone()
+    }
+
+    pub(crate) fn publish(&self, update: impl FnOnce(&mut NodeStatus)) {
+        update(&mut lock(&self.status));
+    }
+
+    /// Called on the housekeeping thread.
+    pub(crate) fn chore_finished(&self, finished: FinishedChore) {
+        *lock(&self.chore) = Some(finished);
+        self.inbox.wake_always();
+    }
+
+    pub(crate) fn finished_chore(&self) -> Option<FinishedChore> {
+        lock(&self.chore).take()
+    }
+
+    pub(crate) fn set_worker(&self, worker: JoinHandle<()>) {
+        lock(&self.end).worker = Some(worker);
+    }
+
+    /// Begins to close. Does nothing the second time.
+    pub(crate) fn begin_close(&self) {
+        let begun = std::mem::replace(&mut lock(&self.end).begun, true);
+        if !begun {
+            // The loop is the only one that ever closes the inbox, and does so after this command.
+            let _ = self.inbox.command(Command::Close);
+        }
+    }
+
+    /// Blocks until the node is closed.
+    pub(crate) fn wait_closed(&self) -> Result<()> {
+        let mut end = lock(&self.end);
+        while end.result.is_none() {
+            end = self.ended.wait(end).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        let result = end.result.clone().unwrap_or(Ok(()));
+        let worker = end.worker.take();
+        drop(end);
+        if let Some(worker) = worker {
+            // It only returns from its function any more; its panics are caught inside.
+            let _ = worker.join();
+        }
+        result
+    }
+
+    /// Calls `done` once the node is closed; at once if it is.
+    pub(crate) fn when_closed(&self, done: Done) {
+        let mut end = lock(&self.end);
+        match end.result.clone() {
+            Some(result) => {
+                drop(end);
+                done(result);
+            }
+            None => end.waiting.push(done),
+        }
+    }
+
+    /// The last act of the worker thread.
+    pub(crate) fn set_closed(&self, result: Result<()>) {
+        let mut end = lock(&self.end);
+        end.result = Some(result.clone());
+        let waiting = std::mem::take(&mut end.waiting);
+        drop(end);
+        self.ended.notify_all();
+        for done in waiting {
+            Delivered::Run(Box::new({
+                let result = result.clone();
+                move || done(result)
+            }))
+            .call();
+        }
+    }
+
+    /// What this node says of itself when it dials another one.
+    pub(crate) fn introduction(&self) -> Introduction {
+        let identity = &self.identity;
+        Introduction {
+            cluster: identity.cluster.clone(),
+            identity: PeerIdentity { node_id: identity.node_id, incarnation: identity.incarnation },
+            boot_counter: identity.boot_counter,
+            position: self.status().log.durable_lsn,
+            advertised_address: self.advertised_address.clone(),
+            frame_bytes_max: FRAME_BYTES_MAX,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,192 @@
+//! Snapshots between nodes: each on a connection and a thread of its own.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::event_loop::EventLoop;
+use super::inbox::{Command, GroupKey, MachineAnswer};
+use super::node_handle::NodeHandle;
+use crate::error::{Code, Error, Result};
+use crate::ids::{GroupId, Uuid};
+use crate::replica::{Event, PeerIdentity, ReceivedSnapshot, SendSnapshot};
+use crate::snapshot::manifest::CHUNK_BYTES;
+use crate::snapshot::{receive_snapshot, send_snapshot, Begin, Manifest, SnapshotPoint, Source};
+use crate::transport::{dial_blocking, Intent};
+
+/// The largest snapshot that is taken from a peer in bytes; the disk sets the limit in practice.
+const SNAPSHOT_BYTES_MAX: u64 = 1 << 50;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An order to send a snapshot, with all that the event loop knows about it.
+pub(crate) struct Shipment {
+    node: Arc<NodeHandle>,
+    key: GroupKey,
+    group_id: GroupId,
+    formation: Uuid,
+    from: u64,
+    timeout: Duration,
+    address: Option<String>,
+    pub(super) order: SendSnapshot,
+}
+
+impl EventLoop {
+    /// Sends a stored snapshot.
+    pub(super) fn send_snapshot(&mut self, key: GroupKey, order: SendSnapshot) {
+        let Some(shipment) = self.shipment(key, order) else { return };
+        self.node.couriers.run(move || shipment.send_stored());
+    }
+
+    pub(super) fn shipment(&self, key: GroupKey, order: SendSnapshot) -> Option<Shipment> {
+        let hosted = self.groups.get(&key)?;
+        let address = hosted.peers.iter().find(|(peer, _)| *peer == order.peer);
+        let status = hosted.group.status();
+        Some(Shipment {
+            node: self.node.clone(),
+            key,
+            group_id: status.group_id,
+            formation: status.formation,
+            from: status.raft_id,
+            timeout: Duration::from_millis(hosted.group.options.snapshot_transfer_timeout_ms),
+            address: address.map(|(_, address)| address.clone()),
+            order,
+        })
+    }
+
+    /// Receives a snapshot over a connection that a peer opened for it.
+    pub(super) fn receive_snapshot(&mut self, peer: PeerIdentity, stream: TcpStream) {
+        let timeout_ms =
+            |hosted: &super::hosted::Hosted| hosted.group.options.snapshot_transfer_timeout_ms;
+        let timeout_ms = self.groups.values().map(timeout_ms).max().unwrap_or(0);
+        let node = self.node.clone();
+        self.node.receivers.run(move || {
+            if let Err(error) = receive(&node, peer, stream, Duration::from_millis(timeout_ms)) {
+                tracing::warn!(peer = peer.node_id, %error, "a snapshot was not received");
+            }
+        });
+    }
+
+    /// Deletes a received snapshot that its replica had no use for.
+    pub(super) fn drop_unused_snapshot(&mut self, key: GroupKey) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        let Some(snapshot) = hosted.offered.take() else { return };
+        let (node, group_id) = (self.node.clone(), hosted.seat.group_id);
+        self.node.couriers.run(move || {
+            if let Err(error) = node.snapshots.remove(group_id, snapshot) {
+                tracing::warn!(%error, "a snapshot that is of no use was not deleted");
+            }
+        });
+    }
+}
+
+impl Shipment {
+    /// On a courier thread: sends the snapshot of the store that the replica named.
+    fn send_stored(self) {
+        let reader = self.node.snapshots.open_reader(self.group_id, self.order.snapshot);
+        let result = reader.and_then(|reader| {
+            let manifest = reader.manifest().clone();
+            self.send(&self.begin(manifest.point(), manifest.chunk_bytes), Source::Stored(reader))
+        });
+        self.report(result);
+    }
+
+    /// On a courier thread: sends what an on-disk machine prepared, straight from the callback.
+    pub(super) fn send_live(self, point: SnapshotPoint, source: Result<Source>) {
+        let begin = self.begin(point, CHUNK_BYTES);
+        let result = source.and_then(|source| self.send(&begin, source));
+        self.report(result);
+    }
+
+    fn begin(&self, point: SnapshotPoint, chunk_bytes: u32) -> Begin {
+        Begin {
+            formation: self.formation,
+            from: self.from,
+            to: self.order.to,
+            leader_term: self.order.term,
+            point,
+            chunk_bytes,
+        }
+    }
+
+    fn send(&self, begin: &Begin, source: Source) -> Result<()> {
+        let deadline = Instant::now() + self.timeout;
+        let Some(address) = &self.address else {
+            return Err(Error::rejected(Code::Unreachable, "the peer's address is not known"));
+        };
+        let peer = self.order.peer;
+        let own = self.node.introduction();
+        let (stream, found) =
+            dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT)?;
+        if found != peer {
+            return Err(Error::rejected(
+                Code::HandshakeRefused,
+                format!("node {} at {address} is not the member it was any more", peer.node_id),
+            ));
+        }
+        let _line = self.node.lines.hold(&stream)?;
+        send_snapshot(stream, begin, source, deadline, |_| {})
+    }
+
+    fn report(self, result: Result<()>) {
+        let (to, group) = (self.order.to, self.group_id);
+        match &result {
+            Ok(()) => tracing::info!(group, to, "a snapshot was sent"),
+            Err(error) => tracing::warn!(group, to, %error, "a snapshot was not sent"),
+        }
+        let answer = MachineAnswer::SnapshotSent { to, succeeded: result.is_ok() };
+        // After the close nobody listens.
+        let _ = self.node.command(Command::Machine { key: self.key, answer });
+    }
+}
+
+fn receive(
+    node: &NodeHandle,
+    peer: PeerIdentity,
+    stream: TcpStream,
+    timeout: Duration,
+) -> Result<()> {
+    let _line = node.lines.hold(&stream)?;
+    let accept = |begin: &Begin| accept(node, begin);
+    let deadline = Instant::now() + timeout;
+    let (begin, manifest) =
+        receive_snapshot(stream, &node.snapshots, accept, SNAPSHOT_BYTES_MAX, deadline, |_| {})?;
+    let Some(group) = node.group(begin.point.group_id) else {
+        return node.snapshots.remove(begin.point.group_id, manifest.snapshot);
+    };
+    let event = received(peer, &begin, &manifest);
+    node.command(Command::Event { key: group.key, event })
+}
+
+/// Whether a snapshot that is announced can be of use here; its error is told to the sender.
+fn accept(node: &NodeHandle, begin: &Begin) -> Result<()> {
+    let group_id = begin.point.group_id;
+    let Some(group) = node.group(group_id) else {
+        return Err(Error::rejected(
+            Code::GroupNotFound,
+            format!("group {group_id} does not run on node {}", node.identity.node_id),
+        ));
+    };
+    group.check_in_service()?;
+    let status = group.status();
+    if !status.formation.is_nil() && status.formation != begin.formation {
+        return Err(Error::rejected(
+            Code::WrongIdentity,
+            format!("group {group_id} was formed another time on node {}", node.identity.node_id),
+        ));
+    }
+    Ok(())
+}
+
+fn received<C>(peer: PeerIdentity, begin: &Begin, manifest: &Manifest) -> Event<C> {
+    Event::SnapshotReceived {
+        from: begin.from,
+        peer,
+        term: begin.leader_term,
+        snapshot: ReceivedSnapshot {
+            snapshot: manifest.snapshot,
+            index: manifest.index,
+            term: manifest.term,
+            membership: manifest.membership.clone(),
+        },
+    }
+}
