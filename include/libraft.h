@@ -142,8 +142,8 @@
  *   libraft_node_close    stops the groups, completes what is pending, releases the directory
  *   libraft_node_free     ends the handle; without a close it begins one and does not wait
  *
- * After fork() the child cannot use what its parent opened, and if the parent ever opened a node, it
- * cannot open one either (LIBRAFT_ERR_FORKED): fork before, or exec.
+ * After fork() the child cannot use handles of its parent (LIBRAFT_ERR_FORKED); it may open nodes
+ * of its own.
  *
  *
  * COMPLETIONS
@@ -1711,8 +1711,8 @@ int32_t libraft_group_options_init_sized(libraft_group_options *options, size_t 
  * **Ownership**: `*group` is the caller's, until libraft_group_free. The options and the table of
  * callbacks are copied; `user_data` is lent until `destroy` is called, which happens exactly once,
  * also if this fails (then before it returns).
- * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT
- * (also if this node is none of them), LIBRAFT_ERR_CLOSED,
+ * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT,
+ * LIBRAFT_ERR_UNKNOWN_MEMBER (this node is none of the initial members), LIBRAFT_ERR_CLOSED,
  * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
  * LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED, or one of 4xx. What goes wrong later, in `open`
  * say, is told by libraft_group_wait_ready.
@@ -1755,7 +1755,7 @@ int32_t libraft_group_stop(libraft_group *group, libraft_error **error);
  *
  * **Threads**: any, callbacks too; never blocks.
  * **Ownership**: nothing is handed over; libraft_group_free is still needed.
- * **Errors**: then `done` is not called. LIBRAFT_ERR_CLOSED if the node is closed, and the group with it;
+ * **Errors**: then `done` is not called. LIBRAFT_ERR_STOPPED if it is stopped already,
  * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
  */
 int32_t libraft_group_stop_async(libraft_group *group,

@@ -1,0 +1,130 @@
+//! `raftctl bench`: three replicas on one machine, beside the machine's own floor.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+pub mod child;
+pub mod cluster;
+pub mod driver;
+pub mod floor;
+pub mod histogram;
+pub mod member;
+
+use cluster::Cluster;
+use driver::{Load, Mode};
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+struct Options {
+    directory: PathBuf,
+    seconds: f64,
+    sizes: Vec<usize>,
+    in_flight: Vec<usize>,
+}
+
+/// How many proposals a batch holds in the batched runs.
+const BATCH: usize = 64;
+
+pub fn run(arguments: &[String]) -> Outcome<()> {
+    let options = parse(arguments)?;
+    std::fs::create_dir_all(&options.directory)?;
+    refuse_memory(&options.directory)?;
+    println!("directory {}", options.directory.display());
+
+    let floor = floor::measure(&options.directory, options.seconds)?;
+    println!(
+        "floor (bare replicator, one 4 KiB block in flight): p50 {:.0} us, p99 {:.0} us",
+        floor.p50_us, floor.p99_us
+    );
+    println!();
+    println!(
+        "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>7}",
+        "bytes", "in flight", "mode", "proposals/s", "p50 us", "p99 us", "CPU s/million", "floor x"
+    );
+    let mut cluster = Cluster::start(&options.directory)?;
+    for &bytes in &options.sizes {
+        for &in_flight in &options.in_flight {
+            for mode in modes(in_flight) {
+                let load = Load { bytes, in_flight, mode, seconds: options.seconds };
+                let row = cluster.measure(&load)?;
+                print_row(&load, &row, floor.p50_us);
+            }
+        }
+    }
+    cluster.stop()
+}
+
+fn modes(in_flight: usize) -> Vec<Mode> {
+    match in_flight {
+        1 => vec![Mode::Callback, Mode::Thread],
+        n if n >= BATCH => vec![Mode::Callback, Mode::Batch(BATCH)],
+        _ => vec![Mode::Callback],
+    }
+}
+
+fn print_row(load: &Load, row: &cluster::Row, floor_p50_us: f64) {
+    let against_floor = match load.in_flight {
+        1 => format!("{:.2}", row.p50_us / floor_p50_us),
+        _ => String::from("-"),
+    };
+    println!(
+        "{:>7} {:>9} {:>9} {:>12.0} {:>10.0} {:>10.0} {:>13.2} {:>7}",
+        load.bytes,
+        load.in_flight,
+        load.mode.to_string(),
+        row.per_second,
+        row.p50_us,
+        row.p99_us,
+        row.cpu_seconds_per_million,
+        against_floor
+    );
+}
+
+fn parse(arguments: &[String]) -> Outcome<Options> {
+    let mut options = Options {
+        directory: PathBuf::from("target/bench"),
+        seconds: 2.0,
+        sizes: vec![16, 128, 1024, 16384],
+        in_flight: vec![1, 64, 1024, 8192],
+    };
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--directory" => options.directory = PathBuf::from(value),
+            "--seconds" => options.seconds = value.parse()?,
+            "--sizes" => options.sizes = numbers(value)?,
+            "--in-flight" => options.in_flight = numbers(value)?,
+            _ => return Err(format!("{name} is not an option of bench").into()),
+        }
+    }
+    // Two runs at once keep apart.
+    options.directory = options.directory.join(format!("run-{}", std::process::id()));
+    Ok(options)
+}
+
+fn numbers(list: &str) -> Outcome<Vec<usize>> {
+    let numbers: Result<Vec<usize>, _> = list.split(',').map(str::parse).collect();
+    Ok(numbers?)
+}
+
+/// A file system in memory has no disk to be measured.
+fn refuse_memory(directory: &Path) -> Outcome<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(directory.as_os_str().as_bytes())?;
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path ends with a zero byte and `found` is valid for writing.
+    if unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: `statfs` succeeded and filled it in.
+    let found = unsafe { found.assume_init() };
+    if found.f_type == libc::TMPFS_MAGIC {
+        return Err(format!(
+            "{} lies in memory (tmpfs): name a folder on a disk with --directory",
+            directory.display()
+        )
+        .into());
+    }
+    Ok(())
+}
