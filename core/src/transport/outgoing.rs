@@ -40,7 +40,7 @@ pub struct Outgoing {
     open_items: usize,
     open_envelopes: usize,
     /// All bytes that are not yet written.
-    bytes: usize,
+    pub(super) bytes: usize,
     spare: Vec<Vec<u8>>,
 }
 

@@ -311,7 +311,7 @@ fn a_peer_that_never_reads_is_bounded_and_the_others_go_on() {
         refused > 1000
     });
     let slot = one.transport.peers[&2].connection.unwrap();
-    let waiting = one.transport.slots[slot].as_ref().unwrap().outgoing.bytes();
+    let waiting = one.transport.slots[slot].as_ref().unwrap().outgoing.bytes;
     assert!(waiting > 900_000 && waiting <= 1 << 20, "{waiting}");
     assert_eq!(one.transport.status().dropped_messages, refused);
     drive(&mut [&mut one, &mut three], "all of node 3's", |nodes| {
