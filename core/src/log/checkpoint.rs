@@ -45,6 +45,8 @@ pub(super) trait CheckpointFolder: Send + Sync {
     fn delete(&self, generation: u64) -> Result<()>;
     /// What must be free on the disk, beside the data, before a store is written to.
     fn spare_bytes(&self) -> u64;
+    /// For messages.
+    fn display(&self) -> String;
 }
 
 /// Changes of a store: a value to put, or `None` to delete. The last one for a key counts.

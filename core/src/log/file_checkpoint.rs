@@ -73,6 +73,10 @@ impl CheckpointFolder for FileCheckpoints {
     fn spare_bytes(&self) -> u64 {
         0
     }
+
+    fn display(&self) -> String {
+        self.disk.display(Path::new(FOLDER))
+    }
 }
 
 impl FileCheckpoint {

@@ -65,6 +65,11 @@ impl Housekeeping {
         }
     }
 
+    #[cfg(test)]
+    pub fn renew(&mut self) {
+        self.is_renewal_due = true;
+    }
+
     fn starve(&mut self) {
         self.starved_at = Some(self.available_bytes);
     }
@@ -94,7 +99,7 @@ impl Log {
             return None;
         }
         let Some(work) = self.due() else {
-            if idle && !self.is_sealed && self.pending.is_empty() && self.writer.is_some() {
+            if idle && !self.is_sealed && !self.pending.must_sync && self.writer.is_some() {
                 self.put_seal();
             }
             return None;

@@ -111,9 +111,11 @@ fn open_checkpoint(
         (None, Some(error)) => return Err(error),
         (None, None) => {
             let message = format!(
-                "the checkpoint of the log does not hold what was moved into it (up to position \
+                "{} is damaged or missing: it does not hold what was moved into it (up to position \
                  {}, generation {}); restore this node from a backup, or wipe it and let it rejoin",
-                mark.moved_lsn, mark.generation
+                folder.display(),
+                mark.moved_lsn,
+                mark.generation
             );
             return Err(Error::rejected(Code::Corrupted, message));
         }

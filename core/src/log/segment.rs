@@ -149,7 +149,8 @@ impl SegmentFiles {
     fn make(&self, path: &Path, bytes: u64, filled: bool) -> io::Result<Arc<dyn File>> {
         let file = self.disk.open(path, OpenMode::CreateNew)?;
         match file.allocate(0, bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            // A file system without allocation: writing does it.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
             result => result?,
         }
         if filled {

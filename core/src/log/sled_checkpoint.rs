@@ -81,6 +81,10 @@ impl CheckpointFolder for SledCheckpoints {
     fn spare_bytes(&self) -> u64 {
         4 * SEGMENT_BYTES as u64
     }
+
+    fn display(&self) -> String {
+        self.folder.display().to_string()
+    }
 }
 
 fn open_database(folder: &Path) -> Result<sled::Db> {

@@ -1,0 +1,166 @@
+//! The checkpoint: sled, and its renewal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::super::*;
+use super::{entries, open, small};
+use crate::disk::{FileSystem, MemoryDisk};
+
+/// A folder of the real file system that goes with the test.
+pub(super) struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let name = format!("libraft-log-{}-{name}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
+        folder.clear();
+        folder
+    }
+
+    fn clear(&self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+
+    pub fn open(&self, options: LogOptions) -> Result<(Log, Vec<RecoveredGroup>)> {
+        let options = LogOptions { checkpoint_directory: Some(self.0.join("sled")), ..options };
+        Log::open(Arc::new(FileSystem::new(self.0.clone())), options)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Appends `rounds` times eight entries of 1,000 bytes, with barriers and chores.
+fn fill(log: &mut Log, log_id: LogId, from: Index, rounds: u64) {
+    for round in 0..rounds {
+        log.append(log_id, entries(from + round * 8, 8, 1, 1000), true);
+        log.barrier().unwrap();
+        log.chores().unwrap();
+    }
+}
+
+#[test]
+fn sled_keeps_what_the_journal_recycles_and_can_be_opened_again_after_close() {
+    let folder = Folder::new("sled");
+    let (mut log, _) = folder.open(small()).unwrap();
+    let log_id = log.create_group(1);
+    log.append(log_id, entries(1, 1, 1, 200_000), true);
+    fill(&mut log, log_id, 2, 60);
+    assert!(log.status().segments <= small().segments_max);
+    let reader = log.reader(log_id);
+    let before = reader.read(1, 482, u64::MAX).unwrap();
+    assert_eq!(before.len(), 481);
+    log.close().unwrap();
+    assert_eq!(reader.read(1, 2, 1).unwrap_err().code, Code::Closed);
+    for _ in 0..3 {
+        let (log, groups) = folder.open(small()).unwrap();
+        assert_eq!(log.read_all(&groups[0]).unwrap(), before);
+        log.close().unwrap();
+    }
+    std::fs::remove_file(folder.0.join("sled/00000001/db")).unwrap();
+    let error = folder.open(small()).err().unwrap();
+    assert_eq!(error.code, Code::Corrupted, "{error}");
+}
+
+#[test]
+fn a_log_that_was_dropped_without_close_gives_up_its_lock() {
+    let folder = Folder::new("dropped");
+    for count in 0..5 {
+        let (mut log, groups) = folder.open(small()).unwrap();
+        assert_eq!(groups.len(), count);
+        log.create_group(1);
+        log.barrier().unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_sled_is_an_error_or_harmless_and_never_a_panic_or_a_loss() {
+    let folder = Folder::new("flipped");
+    let (mut log, _) = folder.open(small()).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 40);
+    let before = log.reader(log_id).read(1, 321, u64::MAX).unwrap();
+    log.close().unwrap();
+    let path = folder.0.join("sled/00000001/db");
+    let bytes = std::fs::read(&path).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let (mut refused, mut harmless) = (0, 0);
+    for position in 0..12 {
+        let mut damaged = bytes.clone();
+        damaged[used / 12 * position + 3] ^= 16;
+        std::fs::write(&path, damaged).unwrap();
+        match folder.open(small()) {
+            Err(error) => {
+                assert!(error.message.contains("sled"), "{error}");
+                refused += 1;
+            }
+            Ok((log, groups)) => {
+                assert!(log.read_all(&groups[0]).unwrap() == before, "position {position}");
+                harmless += 1;
+                log.close().unwrap();
+            }
+        }
+        for name in std::fs::read_dir(folder.0.join("sled/00000001")).unwrap() {
+            let name = name.unwrap();
+            if name.file_name().to_string_lossy().starts_with("snap.") {
+                std::fs::remove_file(name.path()).unwrap();
+            }
+        }
+    }
+    assert!(refused > 0 && refused + harmless == 12, "{refused}, {harmless}");
+}
+
+#[test]
+fn a_checkpoint_that_must_be_renewed_is_copied_while_readers_go_on() {
+    let folder = Folder::new("renewed");
+    let (mut log, _) = folder.open(small()).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 40);
+    let reader = log.reader(log_id);
+    let before = reader.read(1, 321, u64::MAX).unwrap();
+    log.housekeeping.renew();
+    let chore = log.begin_chore(false).unwrap();
+    let finished = std::thread::scope(|scope| {
+        let running = scope.spawn(|| chore.run());
+        while !running.is_finished() {
+            assert!(reader.read(1, 321, u64::MAX).unwrap() == before);
+        }
+        running.join().unwrap()
+    });
+    log.finish_chore(finished).unwrap();
+    assert!(reader.read(1, 321, u64::MAX).unwrap() == before);
+    assert!(!folder.0.join("sled/00000001").exists());
+    fill(&mut log, log_id, 321, 20);
+    log.close().unwrap();
+    let (log, groups) = folder.open(small()).unwrap();
+    assert_eq!(log.read_all(&groups[0]).unwrap().len(), 480);
+    log.close().unwrap();
+}
+
+#[test]
+fn a_power_cut_during_a_renewal_leaves_the_old_checkpoint_or_the_new_one() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 40);
+    let before = log.reader(log_id).read(1, 321, u64::MAX).unwrap();
+    drop(log);
+    let mut seen = std::collections::BTreeSet::new();
+    for operations in 0..16 {
+        let disk = disk.crash(1);
+        let (mut log, _) = open(&disk, 2).unwrap();
+        log.housekeeping.renew();
+        let chore = log.begin_chore(false).unwrap();
+        disk.stop_after(operations);
+        chore.run();
+        let disk = disk.crash(operations);
+        let (log, groups) = open(&disk, 3).unwrap();
+        assert!(log.read_all(&groups[0]).unwrap() == before, "after {operations}");
+        seen.insert(disk.list(Path::new("checkpoint")).unwrap());
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}
