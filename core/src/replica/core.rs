@@ -91,6 +91,7 @@ pub struct Replica<C> {
     pub(super) persist: PersistQueue,
     pub(super) proposals: Proposals<C>,
     pub(super) forwarded: VecDeque<Forwarded>,
+    pub(super) forwarded_bytes: u64,
     pub(super) reads: Reads<C>,
     pub(super) apply: ApplyQueue,
     pub(super) snapshots: Snapshots<C>,
@@ -105,6 +106,8 @@ pub struct Replica<C> {
     pub(super) window: usize,
     pub(super) refused_messages: u64,
     jitter: u64,
+    /// Whether there was an event since the last drain.
+    stepped: bool,
     election_timeout: usize,
     observed: Observed,
     failure: Option<Error>,
@@ -149,6 +152,7 @@ impl<C> Replica<C> {
             formation: Uuid::NIL,
             initial_nodes: Vec::new(),
             stored: Default::default(),
+            members: Uuid::NIL,
         };
         Replica {
             phase: Phase::Waiting,
@@ -161,6 +165,7 @@ impl<C> Replica<C> {
             persist: PersistQueue::default(),
             proposals: Proposals::new(),
             forwarded: VecDeque::new(),
+            forwarded_bytes: 0,
             reads: Reads::new(),
             apply: ApplyQueue::new(0, 0),
             snapshots: Snapshots::new(),
@@ -172,6 +177,7 @@ impl<C> Replica<C> {
             window: 0,
             refused_messages: 0,
             jitter: options.jitter,
+            stepped: true,
             election_timeout: 0,
             observed: Observed::default(),
             failure: None,
@@ -183,6 +189,7 @@ impl<C> Replica<C> {
     ///
     /// Never panics: should raft-rs or the replica itself do, the replica is out of service from then on.
     pub fn step(&mut self, event: Event<C>) {
+        self.stepped = true;
         self.guarded(|replica| {
             replica.take_in(event);
             replica.settle();
@@ -191,6 +198,7 @@ impl<C> Replica<C> {
 
     /// Hands out everything that follows from the events since the last call.
     pub fn drain(&mut self, effects: &mut Effects<C>) {
+        self.stepped = false;
         self.guarded(|replica| {
             replica.work();
             replica.settle();
@@ -203,8 +211,7 @@ impl<C> Replica<C> {
 
     /// Whether [`drain`](Replica::drain) may have something to hand out.
     pub fn wants_drain(&self) -> bool {
-        let raft_has = self.raft.as_ref().is_some_and(|raft| raft.has_ready());
-        !self.out.is_empty() || raft_has || self.can_propose() || self.can_ask_reads()
+        self.stepped || !self.out.is_empty()
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Replica<C>)) {

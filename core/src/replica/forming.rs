@@ -13,7 +13,7 @@ use super::membership::{Member, Membership, Seat};
 use super::message::{Envelope, PeerIdentity, PeerMessage};
 use super::meta::{formation_id, members_digest};
 use super::start;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, RaftId, Uuid};
 use crate::log::Record;
 use crate::options::InitialMember;
@@ -21,7 +21,6 @@ use crate::options::InitialMember;
 pub struct Forming {
     /// By node id: member i has raft id i + 1.
     members: Vec<InitialMember>,
-    digest: Uuid,
     /// The incarnations that are stored durably.
     durable: BTreeMap<RaftId, Uuid>,
     /// What was written to the log, and the number of the effects it went with.
@@ -71,24 +70,27 @@ pub fn begin<C>(replica: &mut Replica<C>) {
     replica.meta.raft_id = raft_id;
     replica.meta.initial_nodes = members.iter().map(|member| member.node_id).collect();
     replica.meta.stored = BTreeMap::from([(raft_id, replica.options.incarnation)]);
+    replica.meta.members = members_digest(replica.options.group_id, &members);
     enter(replica, members, BTreeMap::new());
     replica.store_incarnations();
 }
 
 /// A group that had begun to form when the node stopped.
-pub fn resume<C>(replica: &mut Replica<C>) {
-    replica.meta.formation = Uuid::NIL;
+///
+/// **Errors**: `InitialMembersConflict` if it is started without the list: the others could not be found.
+pub fn resume<C>(replica: &mut Replica<C>) -> Result<()> {
     let mut members = replica.options.initial_members.clone();
-    members.sort_by_key(|member| member.node_id);
     if members.is_empty() {
-        // Without the addresses it can only wait for the others to speak first; they have the list.
-        let nodes = replica.meta.initial_nodes.iter();
-        members = nodes
-            .map(|node_id| InitialMember { node_id: *node_id, address: String::new() })
-            .collect();
+        let message =
+            "the group was still forming when the node stopped; start it with its initial members";
+        return Err(Error::rejected(Code::InitialMembersConflict, message));
     }
+    members.sort_by_key(|member| member.node_id);
+    replica.meta.formation = Uuid::NIL;
+    replica.meta.members = members_digest(replica.options.group_id, &members);
     let stored = replica.meta.stored.clone();
     enter(replica, members, stored);
+    Ok(())
 }
 
 fn enter<C>(
@@ -104,10 +106,8 @@ fn enter<C>(
         (identity, member.address.clone())
     });
     replica.out.peers = Some(peers.collect());
-    let digest = members_digest(replica.options.group_id, &members);
     replica.phase = Phase::Forming(Forming {
         members,
-        digest,
         durable,
         writing: None,
         complete: BTreeSet::new(),
@@ -155,7 +155,7 @@ impl<C> Replica<C> {
             return;
         }
         let membership = forming.membership();
-        self.meta.formation = formation_id(forming.digest, &forming.durable);
+        self.meta.formation = formation_id(self.meta.members, &forming.durable);
         self.settle_complaint();
         if let Err(error) = start::begin_group(self, membership) {
             self.fail(error);
@@ -163,14 +163,15 @@ impl<C> Replica<C> {
     }
 
     fn tell_formation(&mut self, to: RaftId, answer_wanted: bool) {
-        let (digest, stored) = match &self.phase {
-            Phase::Forming(forming) => (forming.digest, &forming.durable),
+        let stored = match &self.phase {
+            Phase::Forming(forming) => &forming.durable,
             // Who is behind is told that it was complete.
-            _ => (Uuid::NIL, &self.meta.stored),
+            _ => &self.meta.stored,
         };
         let stored = stored.iter().map(|(raft_id, incarnation)| (*raft_id, *incarnation)).collect();
         let incarnation = self.options.incarnation;
-        let body = PeerMessage::Formation { members: digest, incarnation, stored, answer_wanted };
+        let members = self.meta.members;
+        let body = PeerMessage::Formation { members, incarnation, stored, answer_wanted };
         let node = match &self.phase {
             Phase::Forming(forming) => forming.node_of(to),
             _ => self.meta.initial_nodes.get(to as usize - 1).copied(),
@@ -216,21 +217,10 @@ impl<C> Replica<C> {
                 }
             }
             Phase::Forming(forming) => {
-                if forming.node_of(from) != Some(peer.node_id) {
-                    return self.refuse_peer(
-                        peer,
-                        from,
-                        Code::InitialMembersConflict,
-                        "the nodes were given different lists of initial members",
-                    );
-                }
-                if !members.is_nil() && *members != forming.digest {
-                    return self.refuse_peer(
-                        peer,
-                        from,
-                        Code::InitialMembersConflict,
-                        "the nodes were given different lists of initial members",
-                    );
+                if *members != self.meta.members || forming.node_of(from) != Some(peer.node_id) {
+                    let reason = "the nodes were given different lists of initial members";
+                    self.on_refused(peer, Code::InitialMembersConflict, reason);
+                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, reason);
                 }
                 if self.meta.stored.get(&from).is_some_and(|known| known != incarnation) {
                     return self.refuse_peer(peer, from, Code::InitialMembersConflict, "this member's data directory was wiped while the group formed; wipe the group on all initial members and start again");

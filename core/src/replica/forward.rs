@@ -100,6 +100,7 @@ impl<C> Replica<C> {
             return;
         }
         self.append_forwarded();
+        self.forwarded_bytes = 0;
         while self.proposals.has_queued() {
             let Some(room) = self.uncommitted_room() else {
                 let busy = || {
@@ -200,19 +201,22 @@ impl<C> Replica<C> {
             }
         }
         let leads = self.leads() && self.raft.as_ref().is_some_and(|raft| raft.raft.term == term);
-        let waiting: usize = self.forwarded.iter().map(|forwarded| forwarded.data.len()).sum();
         if !leads {
             return self.refuse_ids(ids, Code::NotLeader);
         }
-        if waiting as u64 > self.options.pending_bytes_max {
+        if self.forwarded_bytes > self.options.pending_bytes_max {
             return self.refuse_ids(ids, Code::Busy);
         }
         let forwarded = ids.into_iter().zip(proposals).map(|(id, data)| Forwarded { id, data });
-        self.forwarded.extend(forwarded);
+        for forwarded in forwarded {
+            self.forwarded_bytes += forwarded.data.len() as u64;
+            self.forwarded.push_back(forwarded);
+        }
     }
 
     fn refuse_forwarded(&mut self, code: Code) {
         let ids = self.forwarded.drain(..).map(|forwarded| forwarded.id).collect();
+        self.forwarded_bytes = 0;
         self.refuse_ids(ids, code);
     }
 

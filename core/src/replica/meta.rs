@@ -25,6 +25,8 @@ struct MetaRecord {
     initial_nodes: Vec<u64>,
     #[prost(message, repeated, tag = "5")]
     stored: Vec<StoredIncarnation>,
+    #[prost(bytes = "bytes", tag = "6")]
+    members: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -45,12 +47,14 @@ pub struct Meta {
     pub initial_nodes: Vec<NodeId>,
     /// The incarnations of the initial members, as far as they are known.
     pub stored: BTreeMap<RaftId, Uuid>,
+    /// The digest of the initial members' list; nil if the node joined later.
+    pub members: Uuid,
 }
 
 impl Meta {
     pub fn to_bytes(&self) -> Bytes {
         let uuid = |uuid: &Uuid| Bytes::copy_from_slice(&uuid.0);
-        let formation = if self.formation.is_nil() { Bytes::new() } else { uuid(&self.formation) };
+        let or_empty = |id: &Uuid| if id.is_nil() { Bytes::new() } else { uuid(id) };
         let stored = self.stored.iter().map(|(raft_id, incarnation)| StoredIncarnation {
             raft_id: *raft_id,
             incarnation: uuid(incarnation),
@@ -58,9 +62,10 @@ impl Meta {
         let record = MetaRecord {
             raft_id: self.raft_id,
             incarnation: uuid(&self.incarnation),
-            formation,
+            formation: or_empty(&self.formation),
             initial_nodes: self.initial_nodes.clone(),
             stored: stored.collect(),
+            members: or_empty(&self.members),
         };
         record.encode_to_vec().into()
     }
@@ -71,8 +76,7 @@ impl Meta {
         };
         let record = MetaRecord::decode(bytes).map_err(|_| damaged())?;
         let uuid = |bytes: &Bytes| Uuid::from_slice(bytes).ok_or_else(damaged);
-        let formation =
-            if record.formation.is_empty() { Uuid::NIL } else { uuid(&record.formation)? };
+        let or_nil = |bytes: &Bytes| if bytes.is_empty() { Ok(Uuid::NIL) } else { uuid(bytes) };
         let mut stored = BTreeMap::new();
         for one in &record.stored {
             stored.insert(one.raft_id, uuid(&one.incarnation)?);
@@ -83,9 +87,10 @@ impl Meta {
         Ok(Meta {
             raft_id: record.raft_id,
             incarnation: uuid(&record.incarnation)?,
-            formation,
+            formation: or_nil(&record.formation)?,
             initial_nodes: record.initial_nodes,
             stored,
+            members: or_nil(&record.members)?,
         })
     }
 }
@@ -145,6 +150,7 @@ mod tests {
             formation: Uuid::NIL,
             initial_nodes: vec![10, 20],
             stored: BTreeMap::from([(1, Uuid([8; 16])), (2, Uuid([7; 16]))]),
+            members: Uuid([6; 16]),
         };
         assert_eq!(Meta::from_bytes(&meta.to_bytes()).unwrap(), meta);
         let formed = Meta { formation: Uuid([9; 16]), ..meta };

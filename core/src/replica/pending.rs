@@ -210,6 +210,9 @@ impl<C> Proposals<C> {
                     done.push((completion, Err(Error::unknown(Code::Timeout, message))));
                 }
             }
+            if run.open == 0 {
+                run.slots = Vec::new();
+            }
         }
         self.drop_done_runs();
     }

@@ -33,7 +33,9 @@ impl<C> Replica<C> {
         }
         if let PeerMessage::Refused { code, message } = &envelope.body {
             let member = self.membership.get(from).map(|member| member.identity());
-            if to != self.meta.raft_id || member.is_some_and(|identity| identity != peer) {
+            let stranger = member.is_some_and(|identity| identity != peer)
+                || matches!(self.phase, Phase::Active) && envelope.formation != self.meta.formation;
+            if to != self.meta.raft_id || stranger {
                 return self.drop_message("a refusal by someone who is not a member");
             }
             return self.on_refused(peer, *code, message);

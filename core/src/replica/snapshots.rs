@@ -155,18 +155,34 @@ impl<C> Replica<C> {
             return;
         }
         let Some((index, term, membership)) = self.point_of_machine() else { return };
-        if self.apply.waits_for_restore || index == 0 || !self.is_snapshot_due(index) {
+        if !self.is_snapshot_due(index) {
             return;
         }
+        let snapshot = self.next_snapshot_id();
         let snapshots = &mut self.snapshots;
-        snapshots.counter += 1;
-        let boot = self.options.boot_counter;
-        let snapshot = snapshot_id(self.meta.formation, self.meta.raft_id, boot, snapshots.counter);
         snapshots.wanted = None;
         snapshots.bytes_since = 0;
         snapshots.answers.append(&mut snapshots.calls);
         snapshots.taking = Some(Taking { snapshot, index, term, membership: membership.clone() });
         self.out.work.push(MachineWork::TakeSnapshot { snapshot, index, term, membership });
+    }
+
+    /// Where the machine will be after all work it was given: index, term, and the membership that held there, if that
+    /// is known (after a start it is once the machine is fed up to it).
+    fn point_of_machine(&self) -> Option<(Index, Term, Bytes)> {
+        let index = self.apply.given();
+        if self.apply.waits_for_restore || index == 0 {
+            return None;
+        }
+        let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
+        let term = self.raft.as_ref()?.store().term_of(index)?;
+        Some((index, term, membership))
+    }
+
+    fn next_snapshot_id(&mut self) -> Uuid {
+        self.snapshots.counter += 1;
+        let (raft_id, boot) = (self.meta.raft_id, self.options.boot_counter);
+        snapshot_id(self.meta.formation, raft_id, boot, self.snapshots.counter)
     }
 
     fn is_snapshot_due(&self, index: Index) -> bool {
@@ -266,21 +282,12 @@ impl<C> Replica<C> {
         if self.options.machine_kind != MachineKind::OnDisk {
             return self.out.send_snapshots.push(send);
         }
-        match self.point_of_machine() {
-            Some((index, term, membership)) => {
-                self.out.work.push(MachineWork::Stream { send, index, term, membership });
-            }
-            None => self.snapshot_sent(message.to, false),
-        }
-    }
-
-    /// Where the machine will be after all work it was given: index, term, and the membership that held there, if that
-    /// is known (after a start it is once the machine is fed up to it).
-    fn point_of_machine(&self) -> Option<(Index, Term, Bytes)> {
-        let index = self.apply.given();
-        let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
-        let term = self.raft.as_ref()?.store().term_of(index)?;
-        Some((index, term, membership))
+        // The state goes as it is now, which is not what the snapshot was taken of: it needs a name of its own.
+        let Some((index, term, membership)) = self.point_of_machine() else {
+            return self.snapshot_sent(message.to, false);
+        };
+        let send = SendSnapshot { snapshot: self.next_snapshot_id(), ..send };
+        self.out.work.push(MachineWork::Stream { send, index, term, membership });
     }
 
     pub(super) fn snapshot_sent(&mut self, to: RaftId, succeeded: bool) {

@@ -89,8 +89,7 @@ pub fn recover<C>(
     // Formed, but the first record of the group itself was lost: nothing was ever voted for.
     let begun = group.compacted_index > 0 || !group.membership.is_empty();
     if replica.meta.formation.is_nil() || (!begun && !replica.meta.initial_nodes.is_empty()) {
-        forming::resume(replica);
-        return Ok(());
+        return forming::resume(replica);
     }
     resume(replica, group, machine_applied)
 }
@@ -150,6 +149,7 @@ fn resume<C>(
     };
     replica.apply = ApplyQueue::new(applied, commit);
     replica.snapshots.start(group.compacted_index, machine_applied);
+    replica.snapshots.needs_state = unrestored.is_none() && applied < group.compacted_index;
     replica.phase = Phase::Active;
     make_raft(replica, storage, HardState { commit, ..hard_state }, commit)?;
     replica.out.peers = Some(replica.membership.peers(replica.options.node_id));
@@ -158,8 +158,7 @@ fn resume<C>(
         replica.apply.must_restore();
         replica.snapshots.restoring(snapshot, index, term);
         replica.out.work.push(MachineWork::Restore { snapshot, index, term });
-    } else if applied < group.compacted_index {
-        replica.snapshots.needs_state = true;
+    } else if replica.snapshots.needs_state {
         replica.apply.waits_for_restore = true;
         replica.complain(Error::rejected(
             Code::RestoreFailed,

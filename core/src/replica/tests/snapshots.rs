@@ -48,8 +48,12 @@ fn an_installation_survives_a_power_cut_at_every_step() {
                 world.restart(3).unwrap();
             }
             match step % 4 {
-                0 => drop(world.sync(3)),
-                1 => drop(world.work(3)),
+                0 => {
+                    world.sync(3);
+                }
+                1 => {
+                    world.work(3);
+                }
                 2 => {
                     world.transfer(1);
                 }

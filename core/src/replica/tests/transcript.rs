@@ -55,10 +55,10 @@ pub fn describe(node_id: NodeId, effects: &Effects<u64>, lines: &mut Vec<String>
             MachineWork::TakeSnapshot { index, term, .. } => {
                 format!("take a snapshot at {index}/{term}")
             }
-            MachineWork::Restore { index, term, .. } => format!("restore {index}/{term}"),
             MachineWork::Stream { send, index, term, .. } => {
-                format!("stream the state at {index}/{term} to node {}", send.peer.node_id)
+                format!("stream {index}/{term} to node {}", send.peer.node_id)
             }
+            MachineWork::Restore { index, term, .. } => format!("restore {index}/{term}"),
         });
     }
     for (low, high, _) in &effects.reads {
@@ -185,10 +185,18 @@ fn run(world: &mut World, command: &str) {
                 world.tick(number(0));
             }
         }
-        "sync" => drop(world.sync(number(0))),
-        "work" => drop(world.work(number(0))),
-        "read" => drop(world.read(number(0))),
-        "transfer" => drop(world.transfer(number(0))),
+        "sync" => {
+            world.sync(number(0));
+        }
+        "work" => {
+            world.work(number(0));
+        }
+        "read" => {
+            world.read(number(0));
+        }
+        "transfer" => {
+            world.transfer(number(0));
+        }
         "deliver" | "drop" => {
             let (from, to) = (number(0), number(1));
             let moving = |packet: &super::world::Packet| packet.from == from && packet.to == to;
@@ -198,8 +206,12 @@ fn run(world: &mut World, command: &str) {
                 packets.into_iter().for_each(|packet| world.deliver(packet));
             }
         }
-        "propose" => drop(world.propose(number(0), &rest[1..].join(" "))),
-        "read-index" => drop(world.read_index(number(0))),
+        "propose" => {
+            world.propose(number(0), &rest[1..].join(" "));
+        }
+        "read-index" => {
+            world.read_index(number(0));
+        }
         "snapshot" => {
             let completion = world.call(number(0));
             world.step(number(0), Event::TakeSnapshot { completion });
@@ -211,7 +223,7 @@ fn run(world: &mut World, command: &str) {
         }
         "change" => {
             let steps = rest[1..].join(" ");
-            let _call = world.change(number(0), steps.split(", ").map(member_change).collect());
+            world.change(number(0), steps.split(", ").map(member_change).collect());
         }
         "crash" => world.crash(number(0)),
         "restart" => {
