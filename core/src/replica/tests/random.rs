@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use super::world::{options, World};
 use crate::error::Outcome;
-use crate::ids::{Index, NodeId, Term};
+use crate::group::MemberRole;
+use crate::ids::{Index, NodeId, Term, Uuid};
+use crate::machine::MachineKind;
 use crate::replica::{Event, MemberChange, Notice, ReplicaOptions, Role};
 
 struct Chance(u64);
@@ -55,7 +57,63 @@ impl Truth {
     }
 }
 
-fn disturb(world: &mut World, chance: &mut Chance, nodes: u64) {
+/// One node at a time loses its disk, and is replaced by itself. Nobody is demoted then: a majority must remain.
+#[derive(Default)]
+struct Replacing {
+    happens: bool,
+    node_id: Option<NodeId>,
+    wipes: u8,
+}
+
+impl Replacing {
+    fn incarnation(&self) -> Uuid {
+        Uuid([200 + self.wipes; 16])
+    }
+
+    fn wipe(&mut self, world: &mut World, node_id: NodeId) {
+        if !self.happens || self.node_id.is_some() || self.wipes > 20 {
+            return;
+        }
+        self.wipes += 1;
+        self.node_id = Some(node_id);
+        world.crash(node_id);
+        let options = ReplicaOptions {
+            incarnation: self.incarnation(),
+            initial_members: Vec::new(),
+            ..world.node(node_id).options.clone()
+        };
+        world.add(options).expect("an empty directory can be opened");
+    }
+
+    /// Asks for the next step of the replacement.
+    fn go_on(&mut self, world: &mut World, leader: NodeId) {
+        let Some(node_id) = self.node_id else { return };
+        let Some(replica) = &world.node(leader).replica else { return };
+        if replica.status().role != Role::Leader {
+            return;
+        }
+        let members = replica.members();
+        let new = members.iter().find(|member| member.incarnation == self.incarnation());
+        let count = members.iter().filter(|member| member.node_id == node_id).count();
+        let step = match new.map(|member| member.role) {
+            None => vec![MemberChange::AddLearner {
+                node_id,
+                incarnation: self.incarnation(),
+                address: format!("host{node_id}:2"),
+            }],
+            Some(MemberRole::Voter) if count == 1 => {
+                self.node_id = None;
+                return;
+            }
+            Some(_) => {
+                vec![MemberChange::Promote { node_id }, MemberChange::Remove { node_id }]
+            }
+        };
+        world.change(leader, step);
+    }
+}
+
+fn disturb(world: &mut World, chance: &mut Chance, replacing: &mut Replacing, nodes: u64) {
     let node_id = 1 + chance.below(nodes);
     let kind = chance.below(100);
     if world.node(node_id).replica.is_none() && (66..99).contains(&kind) {
@@ -97,6 +155,7 @@ fn disturb(world: &mut World, chance: &mut Chance, nodes: u64) {
         92..=94 => {
             world.read_index(node_id);
         }
+        95 if replacing.happens => replacing.go_on(world, node_id),
         95 => {
             let change = match chance.below(2) {
                 0 => MemberChange::Demote { node_id: 1 + chance.below(nodes) },
@@ -109,12 +168,18 @@ fn disturb(world: &mut World, chance: &mut Chance, nodes: u64) {
             let to = 1 + chance.below(nodes);
             world.step(node_id, Event::TransferLeadership { to, completion, timeout_ticks: 30 });
         }
+        97 if world.node(node_id).options.machine_kind == MachineKind::OnDisk => {
+            world.sync_machine(node_id);
+        }
         97 => {
             let completion = world.call(node_id);
             world.step(node_id, Event::TakeSnapshot { completion });
         }
         98 => world.step(node_id, Event::Unreachable { node_id: 1 + chance.below(nodes) }),
         _ => {
+            if chance.one_in(40) {
+                replacing.wipe(world, node_id);
+            }
             if chance.one_in(6) && world.node(node_id).replica.is_some() {
                 world.crash(node_id);
             }
@@ -132,16 +197,23 @@ fn run(seed: u64, steps: u64) {
     let initial: Vec<NodeId> = (1..=nodes).collect();
     for node_id in 1..=nodes {
         // Small, so that entries are read from the disk.
-        let options = ReplicaOptions { entry_cache_bytes: 400, ..options(node_id, &initial) };
+        let options = ReplicaOptions {
+            entry_cache_bytes: 400,
+            machine_kind: if seed % 2 == 0 { MachineKind::OnDisk } else { MachineKind::InMemory },
+            snapshot_entries: if seed % 3 == 0 { 15 } else { 0 },
+            retained_entries: seed % 5,
+            ..options(node_id, &initial)
+        };
         world.add(options).expect("the options are right");
     }
     world.settle();
     let mut truth = Truth::default();
+    let mut replacing = Replacing { happens: seed % 4 < 2, ..Replacing::default() };
     for _ in 0..steps {
-        disturb(&mut world, &mut chance, nodes);
+        disturb(&mut world, &mut chance, &mut replacing, nodes);
         truth.check(&world, 50);
     }
-    heal(&mut world, nodes);
+    heal(&mut world, &mut replacing, nodes);
     truth.check(&world, usize::MAX);
     check_calls(&world, &truth);
     let done = world.nodes.values().flat_map(|node| &node.done);
@@ -162,16 +234,19 @@ fn run(seed: u64, steps: u64) {
 }
 
 /// Lets everyone come back, and time enough pass that every call is answered.
-fn heal(world: &mut World, nodes: u64) {
+fn heal(world: &mut World, replacing: &mut Replacing, nodes: u64) {
     for node_id in 1..=nodes {
         if world.node(node_id).replica.is_none() {
             world.restart(node_id).expect("what was synced can be opened");
         }
     }
-    for _ in 0..150 {
+    for round in 0..200 {
         world.quiesce();
         for node_id in 1..=nodes {
             world.tick(node_id);
+            if round % 20 == 0 {
+                replacing.go_on(world, node_id);
+            }
         }
     }
     world.quiesce();

@@ -229,6 +229,8 @@ impl World {
         let log = Arc::new(Mutex::new(LogModel::default()));
         let reader = Arc::new(Reader(log.clone()));
         let replica = Replica::open(options.clone(), None, reader, 0)?;
+        let former = self.nodes.remove(&node_id);
+        let (done, notices) = former.map(|node| (node.done, node.notices)).unwrap_or_default();
         let node = Node {
             options,
             replica: Some(replica),
@@ -241,8 +243,8 @@ impl World {
             machine: Machine::default(),
             machine_durable: Machine::default(),
             store: BTreeMap::new(),
-            done: Vec::new(),
-            notices: Vec::new(),
+            done,
+            notices,
             peers: Vec::new(),
         };
         self.nodes.insert(node_id, node);
@@ -341,6 +343,7 @@ impl World {
             }
             MachineWork::Restore { snapshot, .. } => {
                 node.machine = node.store[&snapshot].machine.clone();
+                node.machine_durable = node.machine.clone();
                 Event::Restored { snapshot }
             }
             MachineWork::Stream { send, index, term, membership } => {
@@ -354,6 +357,14 @@ impl World {
         };
         self.step(node_id, event);
         true
+    }
+
+    /// Makes an on-disk machine's state durable.
+    pub fn sync_machine(&mut self, node_id: NodeId) {
+        let node = self.node_mut(node_id);
+        node.machine_durable = node.machine.clone();
+        let index = node.machine.applied_index;
+        self.step(node_id, Event::MachineSynced { index });
     }
 
     /// Answers what was asked of the disk. Whether there was something.
