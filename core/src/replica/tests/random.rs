@@ -144,7 +144,14 @@ fn disturb(world: &mut World, chance: &mut Chance, replacing: &mut Replacing, no
         63..=65 => {
             world.transfer(node_id);
         }
-        66..=79 => world.tick(node_id),
+        66..=79 => {
+            // Time runs faster while nothing can happen without an election.
+            let leaderless = (1..=nodes).all(|id| match &world.node(id).replica {
+                Some(replica) => replica.status().leader.is_none(),
+                None => true,
+            });
+            (0..if leaderless { 4 } else { 1 }).for_each(|_| world.tick(node_id));
+        }
         80..=91 => {
             let count = 1 + chance.below(3);
             for _ in 0..count {
@@ -177,14 +184,23 @@ fn disturb(world: &mut World, chance: &mut Chance, replacing: &mut Replacing, no
         }
         98 => world.step(node_id, Event::Unreachable { node_id: 1 + chance.below(nodes) }),
         _ => {
+            if chance.one_in(3) {
+                // A power cut of the whole cluster.
+                (1..=nodes).for_each(|node_id| world.crash(node_id));
+                for node_id in 1..=nodes {
+                    world.restart(node_id).expect("what was synced can be opened");
+                }
+            }
             if chance.one_in(40) {
                 replacing.wipe(world, node_id);
             }
             if chance.one_in(6) && world.node(node_id).replica.is_some() {
                 world.crash(node_id);
             }
-            if world.node(node_id).replica.is_none() {
-                world.restart(node_id).expect("what was synced can be opened");
+            for node_id in 1..=nodes {
+                if world.node(node_id).replica.is_none() && !chance.one_in(4) {
+                    world.restart(node_id).expect("what was synced can be opened");
+                }
             }
         }
     }
@@ -302,6 +318,6 @@ fn whatever_happens_all_apply_the_same_and_calls_tell_the_truth() {
     let seeds = std::env::var("REPLICA_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     for seed in 1..=seeds.unwrap_or(20) {
         println!("REPLICA_SEED={seed}");
-        run(seed, 2_000);
+        run(seed, 3_000);
     }
 }
