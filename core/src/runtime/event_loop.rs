@@ -58,6 +58,8 @@ pub(crate) struct EventLoop {
     pub(super) deliveries: Vec<Delivered>,
     pub(super) peers_changed: bool,
     pub(super) chore_running: bool,
+    /// The log may have housekeeping to do: after every barrier, chore and tick.
+    pub(super) chore_due: bool,
     pub(super) admits: bool,
     pub(super) failure: Option<Error>,
     pub(super) closing: bool,
@@ -95,6 +97,7 @@ impl EventLoop {
 
     /// Takes note of a barrier that has run: what waited for it goes on at once.
     pub(crate) fn barrier_done(&mut self, finished: FinishedBarrier) {
+        self.chore_due = true;
         match self.log.finish_barrier(finished) {
             Ok(durable) => self.persisted(durable),
             Err(error) => self.storage_failed(error),
@@ -185,6 +188,7 @@ impl EventLoop {
         let period = Duration::from_millis(self.node.options.tick_ms);
         self.next_tick = (self.next_tick + period).max(now);
         self.update_space();
+        self.chore_due = true;
         for key in self.keys_of_running_groups() {
             let jitter = self.random.next();
             self.step(key, Event::Tick { jitter });

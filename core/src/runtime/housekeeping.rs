@@ -15,14 +15,16 @@ impl EventLoop {
     pub(super) fn keep_house(&mut self) {
         if let Some(finished) = self.node.finished_chore() {
             self.chore_running = false;
+            self.chore_due = true;
             if let Err(error) = self.log.finish_chore(finished) {
                 self.storage_failed(error);
             }
         }
-        if self.chore_running || self.failure.is_some() {
+        if self.chore_running || self.failure.is_some() || !self.chore_due {
             return;
         }
-        let idle = self.unpersisted.is_empty() && self.last_busy.elapsed() >= IDLE;
+        self.chore_due = false;
+        let idle = self.last_busy.elapsed() >= IDLE;
         let Some(chore) = self.log.begin_chore(idle) else { return };
         self.chore_running = true;
         let node = self.node.clone();

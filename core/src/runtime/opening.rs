@@ -87,6 +87,7 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         deliveries: Vec::new(),
         peers_changed: false,
         chore_running: false,
+        chore_due: true,
         admits: true,
         failure: None,
         closing: false,
