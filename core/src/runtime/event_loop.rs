@@ -7,15 +7,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::deliver::Delivered;
 use super::hosted::{Hosted, StoppedGroup};
 use super::inbox::{GroupKey, Taken};
 use super::node_handle::NodeHandle;
 use super::random::Random;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::ids::{GroupId, Index};
 use crate::log::{Barrier, FinishedBarrier, Log, Lsn};
-use crate::replica::{Effects, Event};
+use crate::replica::{Effects, Envelope, Event, PeerMessage};
 use crate::runtime::call::Call;
 use crate::transport::{Inbound, Transport};
 
@@ -148,6 +150,11 @@ impl EventLoop {
     fn arrived(&mut self, arrived: Inbound) {
         match arrived {
             Inbound::Message { peer, envelope } => {
+                let bytes = entry_bytes(&envelope);
+                if bytes > 0 && !self.log.admits(bytes) {
+                    // As if it were lost: an append cannot be undone once raft-rs has seen it.
+                    return;
+                }
                 if let Some(key) = self.keys.get(&envelope.group_id).copied() {
                     self.step(key, Event::Message { peer, envelope });
                 }
@@ -173,7 +180,12 @@ impl EventLoop {
             self.command(command);
         }
         for (key, timeout_ticks, proposals) in taken.proposals.drain(..) {
-            self.step(key, Event::Propose { proposals, timeout_ticks });
+            let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
+            let event = Event::Propose { proposals, timeout_ticks };
+            match self.log.admits(bytes as u64) {
+                true => self.step(key, event),
+                false => self.refuse(key, event, no_space()),
+            }
         }
         self.taken = taken;
     }
@@ -207,4 +219,21 @@ impl EventLoop {
     pub(super) fn now_ms(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
+}
+
+/// The bytes of entries that stepping a message may append to the log.
+fn entry_bytes(envelope: &Envelope) -> u64 {
+    let bytes: usize = match &envelope.body {
+        PeerMessage::Raft(message) => message.entries.iter().map(|entry| entry.data.len()).sum(),
+        PeerMessage::Propose { proposals, .. } => proposals.iter().map(Bytes::len).sum(),
+        _ => return 0,
+    };
+    bytes as u64
+}
+
+fn no_space() -> Error {
+    Error::rejected(
+        Code::NoSpace,
+        "the disk of the log is full: proposals are accepted again when space is freed",
+    )
 }

@@ -90,7 +90,7 @@ impl EventLoop {
     }
 
     /// Completes the calls of an event that no replica will see.
-    fn refuse(&mut self, key: GroupKey, event: Event<Call>, error: Error) {
+    pub(super) fn refuse(&mut self, key: GroupKey, event: Event<Call>, error: Error) {
         match event {
             Event::Propose { proposals, .. } => {
                 for (_, call) in proposals {
