@@ -200,6 +200,7 @@ impl EventLoop {
         let period = Duration::from_millis(self.node.options.tick_ms);
         self.next_tick = (self.next_tick + period).max(now);
         self.update_space();
+        self.check_restores(now);
         self.chore_due = true;
         for key in self.keys_of_running_groups() {
             let jitter = self.random.next();

@@ -1,6 +1,7 @@
 //! A group as the event loop hosts it: from the first callback of its machine to the last.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::event_loop::EventLoop;
@@ -25,6 +26,8 @@ pub(crate) struct Hosted {
     pub(super) dirty: bool,
     /// The other members, as the replica last named them.
     pub(super) peers: Vec<(PeerIdentity, String)>,
+    /// When `restore_snapshot`, which is under way, must be done.
+    pub(super) restore_deadline: Option<Instant>,
     /// A received snapshot that the replica has not taken yet.
     pub(super) offered: Option<Uuid>,
 }
@@ -118,6 +121,7 @@ impl EventLoop {
             must_be_durable: 0,
             dirty: false,
             peers: Vec::new(),
+            restore_deadline: None,
             offered: None,
         };
         self.groups.insert(key, hosted);
@@ -170,7 +174,7 @@ impl EventLoop {
                 let (snapshot, index, term) = (manifest.snapshot, manifest.index, manifest.term);
                 hosted.stage =
                     Stage::Opening { waiting: hosted.take_waiting(), restoring: Some(index) };
-                hosted.seat.push(Work::Machine(MachineWork::Restore { snapshot, index, term }));
+                hosted.push_restore(MachineWork::Restore { snapshot, index, term });
             }
             _ => self.open_replica(key, 0),
         }
@@ -183,8 +187,10 @@ impl EventLoop {
         index: Index,
         result: Result<()>,
     ) {
-        let restoring = match self.groups.get(&key).map(|hosted| &hosted.stage) {
-            Some(Stage::Opening { restoring, .. }) => *restoring,
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        hosted.restore_deadline = None;
+        let restoring = match &hosted.stage {
+            Stage::Opening { restoring, .. } => *restoring,
             _ => None,
         };
         match (result, restoring) {
@@ -192,6 +198,29 @@ impl EventLoop {
             (Err(error), None) => self.step(key, Event::MachineFailed { error }),
             (Ok(()), Some(_)) => self.open_replica(key, index),
             (Ok(()), None) => self.step(key, Event::Restored { snapshot }),
+        }
+    }
+
+    /// Takes groups whose `restore_snapshot` does not end out of service.
+    pub(super) fn check_restores(&mut self, now: Instant) {
+        let late = |hosted: &&Hosted| hosted.restore_deadline.is_some_and(|until| until <= now);
+        let keys: Vec<GroupKey> =
+            self.groups.values().filter(late).map(|hosted| hosted.group.key).collect();
+        for key in keys {
+            let Some(hosted) = self.groups.get_mut(&key) else { continue };
+            hosted.restore_deadline = None;
+            let options = &hosted.group.options;
+            let error = Error::unknown(
+                Code::RestoreFailed,
+                format!(
+                    "restore_snapshot of group {} did not end within {} ms (snapshot_restore_timeout_ms)",
+                    options.group_id, options.snapshot_restore_timeout_ms
+                ),
+            );
+            match hosted.stage {
+                Stage::Opening { .. } => self.fail_group(key, error),
+                _ => self.step(key, Event::MachineFailed { error }),
+            }
         }
     }
 
@@ -298,6 +327,13 @@ impl StoppedGroup {
 }
 
 impl Hosted {
+    /// Has the machine restore a snapshot, within the time that the group's options give it.
+    pub(super) fn push_restore(&mut self, work: MachineWork) {
+        let timeout = Duration::from_millis(self.group.options.snapshot_restore_timeout_ms);
+        self.restore_deadline = Some(Instant::now() + timeout);
+        self.seat.push(Work::Machine(work));
+    }
+
     pub(super) fn take_waiting(&mut self) -> Vec<Event<Call>> {
         match &mut self.stage {
             Stage::Opening { waiting, .. } => std::mem::take(waiting),

@@ -99,6 +99,7 @@ impl EventLoop {
                     seat.push(Work::Stream(shipment, point));
                 }
             }
+            work @ MachineWork::Restore { .. } => hosted.push_restore(work),
             work => hosted.seat.push(Work::Machine(work)),
         }
     }
