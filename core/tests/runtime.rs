@@ -60,9 +60,11 @@ fn three_nodes_apply_the_same_entries_whoever_proposes_them() {
             assert_eq!(&completion.result[..], text.as_bytes());
         }
     }
-    let expected = members[0].probe.texts();
     for member in &members {
         read(&member.group).unwrap();
+    }
+    let expected = members[0].probe.texts();
+    for member in &members {
         assert_eq!(member.probe.texts().len(), 60);
         assert_eq!(member.probe.texts(), expected);
     }

@@ -1,5 +1,8 @@
 //! What the tests of the public API share.
 
+// Each file of tests is a program of its own, and none uses all of this.
+#![allow(dead_code)]
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
