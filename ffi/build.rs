@@ -10,7 +10,8 @@ fn main() {
         // Threads of the library may still run when a host calls dlclose: the code must not go away
         // under them.
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
-        // A symbol that cannot be resolved is an error now, not when a host starts. A sanitizer's are in the program.
+        // A symbol that cannot be resolved is an error now, not when a host starts. A sanitizer's
+        // are in the program.
         let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
         if !flags.contains("sanitizer") {
             println!("cargo:rustc-cdylib-link-arg=-Wl,-z,defs");

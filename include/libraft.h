@@ -142,8 +142,8 @@
  *   libraft_node_close    stops the groups, completes what is pending, releases the directory
  *   libraft_node_free     ends the handle; without a close it begins one and does not wait
  *
- * After fork() the child cannot use handles of its parent (LIBRAFT_ERR_FORKED); it may open nodes
- * of its own.
+ * After fork() the child cannot use what its parent opened, and if the parent ever opened a node,
+ * it cannot open one either (LIBRAFT_ERR_FORKED): fork before, or exec.
  *
  *
  * COMPLETIONS
@@ -1600,7 +1600,7 @@ int32_t libraft_node_options_init_sized(libraft_node_options *options, size_t si
  * **Threads**: any, but not from a callback. Blocks while the log is recovered.
  * **Ownership**: `*node` is the caller's, until libraft_node_free. The options are copied.
  * **Errors**: LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
- * LIBRAFT_ERR_WOULD_DEADLOCK; of the directory LIBRAFT_ERR_DIRECTORY_IN_USE,
+ * LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_FORKED; of the directory LIBRAFT_ERR_DIRECTORY_IN_USE,
  * LIBRAFT_ERR_WRONG_IDENTITY, LIBRAFT_ERR_NEWER_FORMAT, LIBRAFT_ERR_PERMISSION_DENIED,
  * LIBRAFT_ERR_CORRUPTED, LIBRAFT_ERR_NO_SPACE, LIBRAFT_ERR_IO; of the address
  * LIBRAFT_ERR_ADDRESS_IN_USE, LIBRAFT_ERR_ADDRESS_INVALID, LIBRAFT_ERR_INSECURE_ADDRESS.
@@ -1711,8 +1711,8 @@ int32_t libraft_group_options_init_sized(libraft_group_options *options, size_t 
  * **Ownership**: `*group` is the caller's, until libraft_group_free. The options and the table of
  * callbacks are copied; `user_data` is lent until `destroy` is called, which happens exactly once,
  * also if this fails (then before it returns).
- * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT,
- * LIBRAFT_ERR_UNKNOWN_MEMBER (this node is none of the initial members), LIBRAFT_ERR_CLOSED,
+ * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT
+ * (also if this node is none of them), LIBRAFT_ERR_CLOSED,
  * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
  * LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED, or one of 4xx. What goes wrong later, in `open`
  * say, is told by libraft_group_wait_ready.
@@ -1755,8 +1755,8 @@ int32_t libraft_group_stop(libraft_group *group, libraft_error **error);
  *
  * **Threads**: any, callbacks too; never blocks.
  * **Ownership**: nothing is handed over; libraft_group_free is still needed.
- * **Errors**: then `done` is not called. LIBRAFT_ERR_STOPPED if it is stopped already,
- * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
+ * **Errors**: then `done` is not called. LIBRAFT_ERR_CLOSED if the node is closed, and the group
+ * with it; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
  */
 int32_t libraft_group_stop_async(libraft_group *group,
                                  libraft_done_callback done,

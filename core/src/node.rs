@@ -42,7 +42,8 @@ impl Node {
     /// Opens the data directory, recovers the log, listens, and starts the node's threads.
     ///
     /// **Errors**: `InvalidArgument`; `DirectoryInUse`, `WrongIdentity`, `NewerFormat`, `Corrupted`, `PermissionDenied`,
-    /// `NoSpace`, `Io`; `AddressInUse`, `AddressInvalid`, `InsecureAddress`.
+    /// `NoSpace`, `Io`; `AddressInUse`, `AddressInvalid`, `InsecureAddress`; `Forked` if the process that this one
+    /// was forked from had opened a node.
     pub fn open(options: NodeOptions) -> Result<Node> {
         let handle = crate::runtime::open(options)?;
         Ok(Node { inner: Arc::new(Inner { handle }) })

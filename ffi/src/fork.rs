@@ -2,8 +2,7 @@
 //! not exist in it, and locks may be held for ever by threads that were not copied.
 //!
 //! Every handle carries the *epoch* of the process that made it. A child starts the next epoch with
-//! empty tables, so it never touches a lock or an object of its parent, and may open nodes of its
-//! own.
+//! empty tables, so it never touches a lock or an object of its parent.
 
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::sync::Once;

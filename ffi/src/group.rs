@@ -196,8 +196,8 @@ pub unsafe extern "C" fn libraft_group_options_init_sized(
 /// **Ownership**: `*group` is the caller's, until libraft_group_free. The options and the table of
 /// callbacks are copied; `user_data` is lent until `destroy` is called, which happens exactly once,
 /// also if this fails (then before it returns).
-/// **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT,
-/// LIBRAFT_ERR_UNKNOWN_MEMBER (this node is none of the initial members), LIBRAFT_ERR_CLOSED,
+/// **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT
+/// (also if this node is none of them), LIBRAFT_ERR_CLOSED,
 /// LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
 /// LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED, or one of 4xx. What goes wrong later, in `open`
 /// say, is told by libraft_group_wait_ready.
@@ -341,8 +341,8 @@ pub unsafe extern "C" fn libraft_group_stop(
 ///
 /// **Threads**: any, callbacks too; never blocks.
 /// **Ownership**: nothing is handed over; libraft_group_free is still needed.
-/// **Errors**: then `done` is not called. LIBRAFT_ERR_STOPPED if it is stopped already,
-/// LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
+/// **Errors**: then `done` is not called. LIBRAFT_ERR_CLOSED if the node is closed, and the group
+/// with it; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
 #[no_mangle]
 pub unsafe extern "C" fn libraft_group_stop_async(
     group: *mut libraft_group,
@@ -354,8 +354,9 @@ pub unsafe extern "C" fn libraft_group_stop_async(
     unsafe {
         boundary::call(error, || {
             let object = handle::get(group)?;
-            let stopped = || Error::rejected(Code::Stopped, "the group is stopped already");
-            begin(done, user_data, |tell| object.group.stop_async(tell), stopped)
+            let closed =
+                || Error::rejected(Code::Closed, "the node is closed, and the group with it");
+            begin(done, user_data, |tell| object.group.stop_async(tell), closed)
         })
     }
 }

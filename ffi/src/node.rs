@@ -171,7 +171,7 @@ pub unsafe extern "C" fn libraft_node_options_init_sized(
 /// **Threads**: any, but not from a callback. Blocks while the log is recovered.
 /// **Ownership**: `*node` is the caller's, until libraft_node_free. The options are copied.
 /// **Errors**: LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
-/// LIBRAFT_ERR_WOULD_DEADLOCK; of the directory LIBRAFT_ERR_DIRECTORY_IN_USE,
+/// LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_FORKED; of the directory LIBRAFT_ERR_DIRECTORY_IN_USE,
 /// LIBRAFT_ERR_WRONG_IDENTITY, LIBRAFT_ERR_NEWER_FORMAT, LIBRAFT_ERR_PERMISSION_DENIED,
 /// LIBRAFT_ERR_CORRUPTED, LIBRAFT_ERR_NO_SPACE, LIBRAFT_ERR_IO; of the address
 /// LIBRAFT_ERR_ADDRESS_IN_USE, LIBRAFT_ERR_ADDRESS_INVALID, LIBRAFT_ERR_INSECURE_ADDRESS.

@@ -49,7 +49,7 @@ static void settle(world *w) {
 
 static void a_listener_hears_of_snapshots_until_it_is_replaced(void) {
   world w = open_world();
-  listener first = LISTENER, second = LISTENER;
+  listener first = LISTENER, second = LISTENER, third = LISTENER;
   uint64_t index = 0;
   OK(libraft_group_set_event_callback(w.group, listen_to, &first, end_of_listening, &failure));
   OK(libraft_group_propose_wait(w.group, "some state", 10, NULL, NULL, NULL, &failure));
@@ -65,8 +65,9 @@ static void a_listener_hears_of_snapshots_until_it_is_replaced(void) {
   gate_wait(&first.destroyed, 1);
   OK(libraft_group_set_event_callback(w.group, NULL, NULL, NULL, &failure));
   gate_wait(&second.destroyed, 1);
-  OK(libraft_group_set_event_callback(w.group, listen_to, &second, NULL, &failure));
+  OK(libraft_group_set_event_callback(w.group, listen_to, &third, NULL, &failure));
   close_world(&w);
+  CHECK_EQ(gate_passed(&third.destroyed), 0);
   CHECK_EQ(gate_passed(&first.destroyed), 1);
   CHECK_EQ(gate_passed(&second.destroyed), 1);
 }

@@ -5,12 +5,13 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -239,14 +240,27 @@ static inline const char *fresh_directory(void) {
   return names[count++];
 }
 
-/* A free port, kept for the caller by nobody: good enough for one machine. */
+/* An address that is free now, below the ports that the system gives to others. */
 static inline const char *fresh_address(void) {
-  static int count;
+  static int port, count;
   static char names[64][32];
   CHECK(count < 64);
-  int base = 20000 + (int)(getpid() % 4000) * 10;
-  snprintf(names[count], sizeof(names[count]), "127.0.0.1:%d", base + count % 10 + count / 10 * 7);
-  return names[count++];
+  port = port == 0 ? 10000 + (int)(getpid() % 15000) : port;
+  for (;;) {
+    struct sockaddr_in address;
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)++port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && port < 30000);
+    int free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    CHECK(close(fd) == 0);
+    if (free) {
+      snprintf(names[count], sizeof(names[count]), "127.0.0.1:%d", port);
+      return names[count++];
+    }
+  }
 }
 
 static inline libraft_node_options node_options(uint64_t node_id, const char *directory) {

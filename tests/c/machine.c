@@ -18,7 +18,7 @@ static void *answer_later(void *argument) {
   EXPECT(LIBRAFT_ERR_INVALID_ARGUMENT,
          libraft_request_complete(l->request, LIBRAFT_PENDING, &failure));
   OK(libraft_request_complete(l->request, LIBRAFT_OK, &failure));
-  EXPECT(LIBRAFT_ERR_INVALID_HANDLE, libraft_request_complete(l->request, 1, &failure));
+  EXPECT(LIBRAFT_ERR_INVALID_HANDLE, libraft_request_complete(l->request, 2, &failure));
   EXPECT(LIBRAFT_ERR_INVALID_HANDLE, libraft_results_set(l->results, 0, "x", 1, &failure));
   free(l);
   return NULL;

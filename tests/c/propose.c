@@ -54,8 +54,8 @@ static void a_caller_need_not_want_to_know(void) {
   size_t offsets[2] = {0, 4};
   OK(libraft_group_propose(w.group, "lost", 4, NULL, NULL, &failure));
   OK(libraft_group_propose_batch(w.group, "and!", offsets, 1, NULL, NULL, &failure));
-  OK(libraft_group_read_index_wait(w.group, NULL, &failure));
-  CHECK_EQ(w.memory->entries, 2);
+  OK(libraft_group_propose_wait(w.group, "behind", 6, NULL, NULL, NULL, &failure));
+  CHECK_EQ(w.memory->entries, 3);
   close_world(&w);
 }
 
@@ -247,11 +247,11 @@ static void a_limit_on_pending_proposals_answers_busy_with_a_retriable_error(voi
   options.group_id = 1;
   options.initial_members = &member;
   options.initial_members_count = 1;
-  options.pending_bytes_max = 16;
+  options.pending_count_max = 2;
   OK(libraft_group_start(node, &options, &machine, &group, &failure));
   OK(libraft_group_wait_ready(group, 60000, &failure));
-  int32_t code =
-      libraft_group_propose(group, "more than sixteen bytes", 23, NULL, NULL, &error);
+  size_t offsets[4] = {0, 1, 2, 3};
+  int32_t code = libraft_group_propose_batch(group, "abc", offsets, 3, NULL, NULL, &error);
   record_code(code);
   CHECK_EQ(code, LIBRAFT_ERR_BUSY);
   CHECK_EQ(libraft_error_retriable(error), 1);

@@ -69,7 +69,7 @@ static void unreaped_completions_count_against_the_limit(void) {
   OK(libraft_group_propose(w.group, "1", 1, &completer, NULL, &failure));
   OK(libraft_group_propose(w.group, "2", 1, &completer, NULL, &failure));
   EXPECT(LIBRAFT_ERR_BUSY, libraft_group_propose(w.group, "3", 1, &completer, NULL, &failure));
-  OK(libraft_group_read_index_wait(w.group, NULL, &failure));
+  OK(libraft_group_propose_wait(w.group, "behind", 6, NULL, NULL, NULL, &failure));
   EXPECT(LIBRAFT_ERR_BUSY, libraft_group_propose(w.group, "3", 1, &completer, NULL, &failure));
   OK(libraft_queue_poll(queue, events, 1, 60000, &count, &failure));
   CHECK_EQ(count, 1);
@@ -133,8 +133,8 @@ static void a_queue_may_be_freed_while_calls_are_under_way(void) {
   libraft_queue_free(queue);
   EXPECT(LIBRAFT_ERR_INVALID_HANDLE,
          libraft_group_propose(w.group, "x", 1, &completer, NULL, &failure));
-  OK(libraft_group_read_index_wait(w.group, NULL, &failure));
-  CHECK_EQ(w.memory->entries, 50);
+  OK(libraft_group_propose_wait(w.group, "behind", 6, NULL, NULL, NULL, &failure));
+  CHECK_EQ(w.memory->entries, 51);
   close_world(&w);
 }
 

@@ -31,6 +31,7 @@ const EVENTS_PER_POLL: usize = 256;
 
 pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
     options.check()?;
+    thread::refuse_in_forked_child()?;
     let mut random = Random::from_system()?;
     let directory = Directory::open(
         &options.directory,
@@ -47,7 +48,8 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         checkpoint_directory: Some(directory.log_directory().join("sled")),
     };
     let log_disk = Arc::new(FileSystem::new(directory.log_directory()));
-    let (log, recovered) = Log::open(log_disk, log_options)?;
+    // The store behind the log starts threads of its own.
+    let (log, recovered) = thread::with_signals_blocked(|| Log::open(log_disk, log_options))?;
     let snapshot_disk = Arc::new(FileSystem::new(directory.snapshot_directory()));
     let snapshots =
         Arc::new(SnapshotStore::open(snapshot_disk, &recovered, options.free_bytes_min)?);

@@ -43,6 +43,14 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
     })
 }
 
+/// Runs `body` deaf to signals, and so every thread that is started meanwhile, also by other libraries.
+pub(crate) fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
+    let previous = block_signals();
+    let result = body();
+    restore_signals(&previous);
+    result
+}
+
 /// Blocks every signal on this thread, so that a thread it starts inherits that.
 fn block_signals() -> libc::sigset_t {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
@@ -61,6 +69,18 @@ fn restore_signals(previous: &libc::sigset_t) {
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, previous, std::ptr::null_mut());
     }
+}
+
+/// Refuses to open a node in a child of a process that ever opened one: the store behind the log keeps threads and locks
+/// for the whole process, which the child has copies of without the threads.
+pub(crate) fn refuse_in_forked_child() -> Result<()> {
+    if fork_generation() == 0 {
+        return Ok(());
+    }
+    Err(Error::rejected(
+        Code::Forked,
+        "the process that this one was forked from had opened a node: fork before opening any, or exec in the child",
+    ))
 }
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
