@@ -5,3 +5,8 @@ pub mod cluster;
 pub mod machine;
 pub mod process;
 pub mod random;
+
+/// The Rust program of the README is compiled and run like any example.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
