@@ -86,7 +86,8 @@ abi-accept: setup ## accept the ABI of today as the one to keep
 third-party: ## write THIRD-PARTY-LICENSES anew
 	.ci/third-party-licenses
 
-# Without cargo (as in `sudo make install`, where root often has none) the library that is already built is installed.
+# Without cargo (as in `sudo make install`, where root often has none) the library that is already
+# built is installed.
 install: ## install library, headers, pkg-config and CMake files (PREFIX, DESTDIR)
 	@if command -v $(CARGO) >/dev/null || ! [ -f $(BUILD)/libraft.so ]; then $(MAKE) --no-print-directory lib; fi
 	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(LIBDIR)/cmake/libraft" \

@@ -256,7 +256,8 @@ static int32_t restore_snapshot(void *context, libraft_request *request,
 /* ---------------------------------------------------------------- the requests of clients */
 
 struct client {
-    FILE *in, *out;
+    FILE *in;
+    FILE *answer;    /* in memory: a client that reads slowly holds no lock */
     char *arguments; /* of the request that is being served */
     int32_t kind;    /* from the table of requests */
 };
@@ -266,7 +267,7 @@ struct client {
 /* Answers with an error of the library, and frees it. */
 static int refuse(struct client *client, libraft_error *error)
 {
-    fprintf(client->out, "error %s %s %s %s\n", libraft_code_name(libraft_error_code(error)),
+    fprintf(client->answer, "error %s %s %s %s\n", libraft_code_name(libraft_error_code(error)),
             libraft_error_outcome(error) == LIBRAFT_OUTCOME_UNKNOWN ? "unknown" : "rejected",
             libraft_error_retriable(error) ? "retriable" : "final", libraft_error_message(error));
     libraft_error_free(error);
@@ -275,38 +276,35 @@ static int refuse(struct client *client, libraft_error *error)
 
 static int refuse_request(struct client *client, const char *message)
 {
-    fprintf(client->out, "error INVALID_ARGUMENT rejected final %s\n", message);
+    fprintf(client->answer, "error INVALID_ARGUMENT rejected final %s\n", message);
     return 0;
 }
 
-/* Proposes a change and waits until it is applied here. */
-static int propose(struct client *client, const void *entry, size_t length)
-{
-    libraft_error *error = NULL;
-    libraft_bytes *result = NULL;
-    uint64_t index = 0;
-    if (libraft_group_propose_wait(group, entry, length, &index, NULL, &result, &error) != 0)
-        return refuse(client, error);
-    if (libraft_bytes_len(result) == 1 && *libraft_bytes_data(result) == '0')
-        fputs("none\n", client->out);
-    else
-        fprintf(client->out, "ok %" PRIu64 "\n", index);
-    libraft_bytes_free(result);
-    return 0;
-}
-
-/* Proposes an entry, whose value (if it has one) the client sends next. */
-static int propose_change(struct client *client, char kind, const char *key, size_t value_len)
+/* Proposes a change, whose value the client sends next, and waits until it is applied here. */
+static int propose(struct client *client, char kind, const char *key, size_t value_len)
 {
     size_t start = 1 + strlen(key) + 1;
     char *entry = present(calloc(1, start + value_len));
     entry[0] = kind;
     memcpy(entry + 1, key, start - 2);
-    int result = -1;
-    if (fread(entry + start, 1, value_len, client->in) == value_len)
-        result = propose(client, entry, start + value_len);
+    if (fread(entry + start, 1, value_len, client->in) != value_len) {
+        free(entry);
+        return -1; /* the client is gone */
+    }
+    libraft_error *error = NULL;
+    libraft_bytes *result = NULL;
+    uint64_t index = 0;
+    int32_t code =
+        libraft_group_propose_wait(group, entry, start + value_len, &index, NULL, &result, &error);
     free(entry);
-    return result;
+    if (code != LIBRAFT_OK)
+        return refuse(client, error);
+    if (libraft_bytes_len(result) == 1 && *libraft_bytes_data(result) == '0')
+        fputs("none\n", client->answer);
+    else
+        fprintf(client->answer, "ok %" PRIu64 "\n", index);
+    libraft_bytes_free(result);
+    return 0;
 }
 
 static int put(struct client *client)
@@ -317,12 +315,12 @@ static int put(struct client *client)
         refuse_request(client, "usage: put LENGTH KEY, then the bytes (8 MiB at most)");
         return -1; /* where the next request begins cannot be known */
     }
-    return propose_change(client, 'P', key + 1, value_len);
+    return propose(client, 'P', key + 1, value_len);
 }
 
 static int del(struct client *client)
 {
-    return propose_change(client, 'D', client->arguments, 0);
+    return propose(client, 'D', client->arguments, 0);
 }
 
 static int get(struct client *client)
@@ -332,44 +330,15 @@ static int get(struct client *client)
     if (libraft_group_read_index_wait(group, NULL, &error) != LIBRAFT_OK)
         return refuse(client, error);
     pthread_mutex_lock(&lock);
-    struct item *item = find(&items, client->arguments), *copy = NULL;
+    const struct item *item = find(&items, client->arguments);
     if (item) {
-        copy = new_item("", item->value_len);
-        memcpy(copy->value, item->value, item->value_len);
-    }
-    pthread_mutex_unlock(&lock);
-    if (!copy) {
-        fputs("none\n", client->out);
-        return 0;
-    }
-    fprintf(client->out, "value %zu\n", copy->value_len);
-    fwrite(copy->value, 1, copy->value_len, client->out);
-    putc('\n', client->out);
-    free(copy);
-    return 0;
-}
-
-/* Prints to memory first, so that a client that reads slowly does not hold the lock. */
-static int print_all(struct client *client, int with_values)
-{
-    char *text = NULL;
-    size_t length = 0;
-    FILE *memory = open_memstream(&text, &length);
-    if (!memory)
-        return refuse_request(client, strerror(errno));
-    pthread_mutex_lock(&lock);
-    if (with_values) {
-        print_state(memory);
+        fprintf(client->answer, "value %zu\n", item->value_len);
+        fwrite(item->value, 1, item->value_len, client->answer);
+        putc('\n', client->answer);
     } else {
-        fprintf(memory, "keys %" PRIu64 "\n", items_count);
-        twalk_r(items, print_key, memory);
+        fputs("none\n", client->answer);
     }
     pthread_mutex_unlock(&lock);
-    if (fclose(memory) == 0)
-        fwrite(text, 1, length, client->out);
-    else
-        refuse_request(client, strerror(errno));
-    free(text);
     return 0;
 }
 
@@ -378,7 +347,11 @@ static int keys(struct client *client)
     libraft_error *error = NULL;
     if (libraft_group_read_index_wait(group, NULL, &error) != LIBRAFT_OK)
         return refuse(client, error);
-    return print_all(client, 0);
+    pthread_mutex_lock(&lock);
+    fprintf(client->answer, "keys %" PRIu64 "\n", items_count);
+    twalk_r(items, print_key, client->answer);
+    pthread_mutex_unlock(&lock);
+    return 0;
 }
 
 static int dump(struct client *client)
@@ -391,14 +364,19 @@ static int dump(struct client *client)
     int waited = 0;
     while (applied_index < index && waited == 0)
         waited = pthread_cond_timedwait(&applied_changed, &lock, &deadline);
+    if (waited == 0)
+        print_state(client->answer);
     pthread_mutex_unlock(&lock);
-    if (waited != 0)
-        return refuse_request(client, "this process has not applied that index");
-    return print_all(client, 1);
+    return waited == 0 ? 0 : refuse_request(client, "this process has not applied that index");
 }
 
 static const char *const ROLES[] = {"forming", "follower", "pre-candidate", "candidate",
                                     "leader",  "learner",  "stopped"};
+
+static const char *role_name(int32_t role)
+{
+    return (size_t)role < sizeof ROLES / sizeof *ROLES ? ROLES[role] : "unknown";
+}
 
 static int status(struct client *client)
 {
@@ -408,11 +386,11 @@ static int status(struct client *client)
     if (libraft_group_status(group, &now, &error) != LIBRAFT_OK)
         return refuse(client, error);
     pthread_mutex_lock(&lock);
-    fprintf(client->out,
+    fprintf(client->answer,
             "status role=%s term=%" PRIu64 " leader=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64
             " commit=%" PRIu64 " applied=%" PRIu64 " keys=%" PRIu64 " snapshot=%" PRIu64
             " snapshot_bytes=%" PRIu64 " installed=%" PRIu64 "\n",
-            ROLES[now.role], now.term, now.leader_node_id, now.first_index, now.last_index,
+            role_name(now.role), now.term, now.leader_node_id, now.first_index, now.last_index,
             now.commit_index, applied_index, items_count, now.snapshot_index, snapshot_bytes,
             installed_index);
     pthread_mutex_unlock(&lock);
@@ -421,17 +399,18 @@ static int status(struct client *client)
 
 static int members(struct client *client)
 {
-    static const char *const NAMES[] = {"voter", "learner", "outgoing"};
     libraft_members *all = NULL;
     libraft_error *error = NULL;
     if (libraft_group_members(group, &all, &error) != LIBRAFT_OK)
         return refuse(client, error);
     size_t count = libraft_members_count(all);
-    fprintf(client->out, "members %zu\n", count);
+    fprintf(client->answer, "members %zu\n", count);
     for (size_t i = 0; i < count; i++) {
         const libraft_member *member = libraft_members_at(all, i);
-        fprintf(client->out, "%" PRIu64 " %s %s\n", member->node_id, NAMES[member->role],
-                member->address);
+        const char *role = member->role == LIBRAFT_MEMBER_VOTER     ? "voter"
+                           : member->role == LIBRAFT_MEMBER_LEARNER ? "learner"
+                                                                    : "outgoing";
+        fprintf(client->answer, "%" PRIu64 " %s %s\n", member->node_id, role, member->address);
     }
     libraft_members_free(all);
     return 0;
@@ -447,7 +426,7 @@ static int change(struct client *client)
     libraft_error *error = NULL;
     if (libraft_group_change_membership_wait(group, &step, 1, &error) != LIBRAFT_OK)
         return refuse(client, error);
-    fputs("ok\n", client->out);
+    fputs("ok\n", client->answer);
     return 0;
 }
 
@@ -457,7 +436,7 @@ static int transfer(struct client *client)
     libraft_error *error = NULL;
     if (libraft_group_transfer_leadership_wait(group, to, &error) != LIBRAFT_OK)
         return refuse(client, error);
-    fputs("ok\n", client->out);
+    fputs("ok\n", client->answer);
     return 0;
 }
 
@@ -507,20 +486,27 @@ static sem_t free_places; /* for clients */
 
 static void *serve_client(void *context)
 {
-    int socket = (int)(intptr_t)context, copy = dup(socket), on = 1;
-    struct client client = {.in = fdopen(socket, "r"), .out = copy < 0 ? NULL : fdopen(copy, "w")};
+    int socket = (int)(intptr_t)context, on = 1, result = 0;
+    struct client client = {.in = fdopen(socket, "r")};
     char line[LINE_BYTES_MAX];
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (client.in && client.out)
-        while (fgets(line, sizeof line, client.in) && serve_line(&client, line) == 0 &&
-               fflush(client.out) == 0)
-            continue;
-    if (client.out)
-        fclose(client.out);
-    if (client.in)
-        fclose(client.in);
-    else
-        close(socket);
+    while (result == 0 && fgets(line, sizeof line, present(client.in))) {
+        char *answer = NULL;
+        size_t length = 0, sent = 0;
+        client.answer = present(open_memstream(&answer, &length));
+        result = serve_line(&client, line);
+        fclose(client.answer);
+        while (sent < length) {
+            ssize_t written = send(socket, answer + sent, length - sent, MSG_NOSIGNAL);
+            if (written < 0 && errno != EINTR) {
+                result = -1; /* the client is gone */
+                break;
+            }
+            sent += written > 0 ? (size_t)written : 0;
+        }
+        free(answer);
+    }
+    fclose(client.in);
     sem_post(&free_places);
     return NULL;
 }
@@ -573,7 +559,7 @@ static void on_event(void *context, const libraft_event *event)
         installed_index = event->index;
     pthread_mutex_unlock(&lock);
     if (event->kind == LIBRAFT_EVENT_ROLE)
-        printf("kv: %s in term %" PRIu64 "\n", ROLES[event->role], event->term);
+        printf("kv: %s in term %" PRIu64 "\n", role_name(event->role), event->term);
     if (event->kind == LIBRAFT_EVENT_SNAPSHOT_INSTALLED)
         printf("kv: installed a snapshot of index %" PRIu64 "\n", event->index);
     if (event->kind == LIBRAFT_EVENT_FAILED)
@@ -592,8 +578,43 @@ static void check(const char *what, int32_t code, libraft_error *const *error)
     exit(1);
 }
 
-static void usage(void)
+static void read_options(int argc, char **argv, libraft_node_options *options,
+                         libraft_group_options *group_options, libraft_initial_member *initial,
+                         uint64_t *port)
 {
+    const struct {
+        const char *name;
+        uint64_t *number;
+        const char **text;
+    } known[] = {
+        {"--node", &options->node_id, NULL},
+        {"--directory", NULL, &options->directory},
+        {"--listen", NULL, &options->listen_address},
+        {"--clients", port, NULL},
+        {"--cluster", NULL, &options->cluster},
+        {"--snapshot-entries", &group_options->snapshot_entries, NULL},
+        {"--retained-entries", &group_options->retained_entries, NULL},
+    };
+    const size_t known_count = sizeof known / sizeof *known;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        size_t at = 0;
+        char *end = NULL;
+        uint64_t number = strtoull(argv[i + 1], &end, 10);
+        while (at < known_count && strcmp(argv[i], known[at].name) != 0)
+            at++;
+        if (at < known_count && known[at].text)
+            *known[at].text = argv[i + 1];
+        else if (at < known_count && *end == '\0')
+            *known[at].number = number;
+        else if (strcmp(argv[i], "--member") == 0 && *end == '=' &&
+                 group_options->initial_members_count < MEMBERS_MAX)
+            initial[group_options->initial_members_count++] =
+                (libraft_initial_member){.node_id = number, .address = end + 1};
+        else
+            argc = 0; /* says how it is used */
+    }
+    if (argc % 2 == 1 && options->directory && *port > 0 && *port <= UINT16_MAX)
+        return;
     fputs("usage: kv --node N --directory DIR --listen HOST:PORT --clients PORT\n"
           "          [--member N=HOST:PORT ...] [--cluster NAME]\n"
           "          [--snapshot-entries N] [--retained-entries N]\n",
@@ -610,41 +631,20 @@ int main(int argc, char **argv)
     libraft_error *error = NULL;
     uint64_t port = 0;
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("kv with libraft %s\n", libraft_version());
+        return 0;
+    }
     libraft_node_options_init(&options);
     options.cluster = "kv";
     libraft_group_options_init(&group_options);
     group_options.group_id = 1;
     group_options.initial_members = initial;
-    for (int i = 1; i < argc; i += 2) {
-        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
-        char *end = NULL;
-        uint64_t number = strtoull(value, &end, 10);
-        if (strcmp(name, "--version") == 0) {
-            printf("kv with libraft %s\n", libraft_version());
-            return 0;
-        } else if (strcmp(name, "--node") == 0)
-            options.node_id = number;
-        else if (strcmp(name, "--directory") == 0)
-            options.directory = value;
-        else if (strcmp(name, "--listen") == 0)
-            options.listen_address = value;
-        else if (strcmp(name, "--cluster") == 0)
-            options.cluster = value;
-        else if (strcmp(name, "--clients") == 0)
-            port = number;
-        else if (strcmp(name, "--snapshot-entries") == 0)
-            group_options.snapshot_entries = number;
-        else if (strcmp(name, "--retained-entries") == 0)
-            group_options.retained_entries = number;
-        else if (strcmp(name, "--member") == 0 && *end == '=' &&
-                 group_options.initial_members_count < MEMBERS_MAX) {
-            initial[group_options.initial_members_count].node_id = number;
-            initial[group_options.initial_members_count++].address = end + 1;
-        } else
-            usage();
-    }
-    if (!options.directory || port == 0 || port > UINT16_MAX)
-        usage();
+    libraft_state_machine_init(&machine);
+    machine.apply = apply_entries;
+    machine.save_snapshot = save_snapshot;
+    machine.restore_snapshot = restore_snapshot;
+    read_options(argc, argv, &options, &group_options, initial, &port);
 
     /* Before there is any thread: the signals that end the program are waited for below. */
     sigset_t ending;
@@ -652,13 +652,7 @@ int main(int argc, char **argv)
     sigaddset(&ending, SIGTERM);
     sigaddset(&ending, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ending, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a client that goes away is no reason to end */
     setvbuf(stdout, NULL, _IOLBF, 0);
-
-    libraft_state_machine_init(&machine);
-    machine.apply = apply_entries;
-    machine.save_snapshot = save_snapshot;
-    machine.restore_snapshot = restore_snapshot;
     check("open the node", libraft_node_open(&options, &node, &error), &error);
     check("start the group", libraft_group_start(node, &group_options, &machine, &group, &error),
           &error);

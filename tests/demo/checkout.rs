@@ -1,4 +1,5 @@
-//! The real input of the demo: every file of a checkout, and what each must look like when it comes back.
+//! The real input of the demo: every file of a checkout, and what each must look like when it comes
+//! back.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -18,7 +18,8 @@ const VALUE_BYTES_MAX: usize = 16 << 20;
 pub enum RequestError {
     /// The connection broke: the process was killed, or is not there (yet).
     Broken(io::Error),
-    /// The node answered with an error of the library. `repeatable`: the same put can succeed later.
+    /// The node answered with an error of the library. `repeatable`: the same put can succeed
+    /// later.
     Refused { repeatable: bool, message: String },
 }
 

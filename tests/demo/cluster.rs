@@ -61,7 +61,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// From now on, processes are started without access to `tree`. Returns how, or None if this machine has no way.
+    /// From now on, processes are started without access to `tree`. Returns how, or None if this
+    /// machine has no way.
     pub fn confine(&mut self, tree: &Path, probe: &Path) -> Option<&'static str> {
         for candidate in Confinement::candidates(tree, probe, &self.folder) {
             let candidate = Arc::new(candidate);
@@ -225,7 +226,8 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
             if let Some(child) = &mut node.process {
-                // Nothing is left to do about an error: the process dies with this one at the latest.
+                // Nothing is left to do about an error: the process dies with this one at the
+                // latest.
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -242,11 +244,12 @@ impl Node {
     }
 }
 
-/// Finds a free port of the loopback address and keeps it: a socket that is bound, with SO_REUSEADDR, but does not listen
-/// keeps the kernel from giving the port away, and lets a listener that asks for it by number have it.
+/// Finds a free port of the loopback address and keeps it: a socket that is bound, with
+/// SO_REUSEADDR, but does not listen keeps the kernel from giving the port away, and lets a
+/// listener that asks for it by number have it.
 fn reserve_port() -> io::Result<(SocketAddr, OwnedFd)> {
-    // SAFETY: system calls on a descriptor owned here and structs that live during the calls; an all-zero `sockaddr_in`
-    // is valid.
+    // SAFETY: system calls on a descriptor owned here and structs that live during the calls; an
+    // all-zero `sockaddr_in` is valid.
     unsafe {
         let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
         if fd < 0 {
@@ -271,15 +274,16 @@ fn reserve_port() -> io::Result<(SocketAddr, OwnedFd)> {
     }
 }
 
-/// The kernel kills the calling process when the thread that made it ends. `parent` is the process expected to be it.
+/// The kernel kills the calling process when the thread that made it ends. `parent` is the process
+/// expected to be it.
 pub fn die_with_parent(parent: u32) -> io::Result<()> {
     // SAFETY: system calls without pointers.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
             return Err(io::Error::last_os_error());
         }
-        // The parent may have gone before the call. In another process namespace it would have another number; none
-        // is entered here.
+        // The parent may have gone before the call. In another process namespace it would have
+        // another number; none is entered here.
         if libc::getppid() as u32 != parent {
             return Err(io::ErrorKind::BrokenPipe.into());
         }

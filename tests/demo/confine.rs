@@ -1,7 +1,8 @@
-//! Puts the source tree out of a process's reach, so that what the process knows can only come from its own data.
+//! Puts the source tree out of a process's reach, so that what the process knows can only come from
+//! its own data.
 //!
-//! Landlock does it without privileges (Linux 5.19 and newer); a mount namespace of the process's own, in which an empty
-//! file system covers the tree, does it elsewhere.
+//! Landlock does it without privileges (Linux 5.19 and newer); a mount namespace of the process's
+//! own, in which an empty file system covers the tree, does it elsewhere.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -44,7 +45,8 @@ const SYSTEM: &[&str] =
     &["/bin", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc", "/sys", "/usr"];
 
 impl Confinement {
-    /// The ways that this machine may have, the best first. `probe` is a file of `tree`; `own` is the only folder below
+    /// The ways that this machine may have, the best first. `probe` is a file of `tree`; `own` is
+    /// the only folder below
     /// `tree` that stays within reach.
     pub fn candidates(tree: &Path, probe: &Path, own: &Path) -> Vec<Confinement> {
         let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
@@ -66,8 +68,8 @@ impl Confinement {
         }
     }
 
-    /// Confines the calling process, whose working directory must be the folder it keeps, and makes sure that it worked.
-    /// Only makes system calls: it runs between fork and exec.
+    /// Confines the calling process, whose working directory must be the folder it keeps, and makes
+    /// sure that it worked. Only makes system calls: it runs between fork and exec.
     pub fn enter(&self) -> io::Result<()> {
         let probe = match self {
             Confinement::Landlock { ruleset, probe } => {
@@ -103,7 +105,8 @@ fn landlock_ruleset(system: &[PathBuf], own: &Path) -> io::Result<OwnedFd> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let attributes = RulesetAttributes { handled_access_fs: ACCESS };
-    // SAFETY: the attributes live and have the length given; the result is a descriptor nobody else owns.
+    // SAFETY: the attributes live and have the length given; the result is a descriptor nobody else
+    // owns.
     let ruleset = unsafe {
         let size = size_of::<RulesetAttributes>();
         let fd = checked(libc::syscall(libc::SYS_landlock_create_ruleset, &attributes, size, 0))?;
@@ -125,7 +128,8 @@ fn landlock_ruleset(system: &[PathBuf], own: &Path) -> io::Result<OwnedFd> {
     Ok(ruleset)
 }
 
-/// Enters a mount namespace and mounts an empty file system over `tree`. The working directory stays what it was.
+/// Enters a mount namespace and mounts an empty file system over `tree`. The working directory
+/// stays what it was.
 fn cover(tree: &CString) -> io::Result<()> {
     // SAFETY: system calls on this process; all strings end with a zero byte.
     unsafe {
@@ -156,7 +160,8 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
-    /// Whether `cat` can read `path` under this confinement; None if the confinement cannot be entered here.
+    /// Whether `cat` can read `path` under this confinement; None if the confinement cannot be
+    /// entered here.
     fn can_read(confinement: Confinement, own: &Path, path: &Path) -> Option<bool> {
         let mut command = Command::new("cat");
         command.arg(path).current_dir(own);

@@ -1,11 +1,13 @@
-//! A folder for one run of the demo, that no other run touches and that none leaves behind for ever.
+//! A folder for one run of the demo, that no other run touches and that none leaves behind for
+//! ever.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-/// `<parent>/<process id>` beside `<parent>/<process id>.lock`, which is locked as long as the run lives, however it ends.
+/// `<parent>/<process id>`, beside a file `.lock` that is locked as long as the run lives, however
+/// it ends.
 pub struct WorkFolder {
     path: PathBuf,
     lock_path: PathBuf,

@@ -56,7 +56,8 @@ impl<'a> Load<'a> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One client, until no file is left. It speaks to `nodes[preferred]` while that answers, and to the others else.
+    /// One client, until no file is left. It speaks to `nodes[preferred]` while that answers, and
+    /// to the others else.
     pub fn run_client(&self, nodes: &[SocketAddr], preferred: usize) {
         let mut connection = Connection { nodes, current: preferred, client: None };
         loop {
@@ -106,7 +107,8 @@ impl<'a> Load<'a> {
         self.changed.notify_all();
     }
 
-    /// Waits until `count` files are acknowledged, and returns what is; `report` is told every step on the way.
+    /// Waits until `count` files are acknowledged, and returns what is; `report` is told every step
+    /// on the way.
     pub fn wait_for(
         &self,
         count: usize,
@@ -133,8 +135,8 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Puts a file, again and again if need be. A put whose outcome is unknown may be repeated here, because the same
-    /// content under the same key twice is the same as once.
+    /// Puts a file, again and again if need be. A put whose outcome is unknown may be repeated
+    /// here, because the same content under the same key twice is the same as once.
     fn put(&mut self, file: &SourceFile) -> Result<Put, String> {
         let began = Instant::now();
         loop {

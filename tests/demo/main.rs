@@ -1,5 +1,6 @@
-//! The demo: a replicated key-value store in C keeps every file of a checkout while its leader is killed, comes back, and
-//! a newcomer joins. What the nodes hold at the end is compared with the files, hash by hash.
+//! The demo: a replicated key-value store in C keeps every file of a checkout while its leader is
+//! killed, comes back, and a newcomer joins. What the nodes hold at the end is compared with the
+//! files, hash by hash.
 //!
 //!     demo --kv <program> --source <checkout> --work <folder>
 
@@ -170,7 +171,8 @@ impl Demo {
             FOUNDERS.iter().map(|id| self.cluster.node(*id).client).collect();
         let files = std::mem::take(&mut self.files);
         let total = files.len();
-        // A third waits for the kill, so that clients surely go on after it, however quick the first part was.
+        // A third waits for the kill, so that clients surely go on after it, however quick the
+        // first part was.
         let load = Load::new(&files, total / 3);
         let result = std::thread::scope(|scope| {
             for client in 0..FOUNDERS.len() * CLIENTS_PER_NODE {
@@ -228,7 +230,7 @@ impl Demo {
         let first_index = status.number("first")?;
         if first_index <= FIRST_INDEX_OF_A_FRESH_LOG {
             return Err(Failure(format!(
-                "the log of the leader, node {leader}, still starts at index {first_index}: it was never compacted"
+                "node {leader} leads, and its log still starts at {first_index}: it was never cut"
             )));
         }
         self.say(&format!(

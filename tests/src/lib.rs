@@ -6,6 +6,8 @@ pub mod machine;
 pub mod process;
 pub mod random;
 
+pub mod c_program;
+
 /// The Rust program of the README is compiled and run like any example.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
