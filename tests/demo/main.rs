@@ -29,6 +29,8 @@ const FOUNDERS: &[u64] = &[1, 2, 3];
 const NEWCOMER: u64 = 4;
 const ALL: &[u64] = &[1, 2, 3, 4];
 const CLIENTS_PER_NODE: usize = 2;
+const ORDER_PATIENCE: Duration = Duration::from_secs(20);
+const ORDER_INTERVAL: Duration = Duration::from_millis(20);
 /// A fresh group's log begins at index 2; anything above was compacted.
 const FIRST_INDEX_OF_A_FRESH_LOG: u64 = 2;
 
@@ -264,16 +266,19 @@ impl Demo {
         Ok(())
     }
 
-    /// Gives an order to whoever leads, again if the leadership just moved.
+    /// Gives an order to whoever leads, again if it is refused: the leadership may just have moved,
+    /// or the leader not know yet how far the newcomer is.
     fn order_at_leader(&mut self, order: &str) -> Result<(), Failure> {
-        for _ in 0..10 {
+        let began = Instant::now();
+        loop {
             let (leader, _) = self.cluster.wait_for_leader(FOUNDERS)?;
             match self.client(leader)?.order(order) {
-                Err(RequestError::Refused { repeatable: true, .. }) => continue,
+                Err(RequestError::Refused { .. }) if began.elapsed() < ORDER_PATIENCE => {
+                    std::thread::sleep(ORDER_INTERVAL);
+                }
                 result => return Ok(result?),
             }
         }
-        Err(Failure(format!("ten leaders in a row refused: {order}")))
     }
 
     /// Linearizable reads of every file, each through another node.
