@@ -566,6 +566,12 @@ static void on_event(void *context, const libraft_event *event)
         printf("kv: the group is out of service on this node\n");
 }
 
+static void on_log(void *context, const libraft_log_record *record)
+{
+    (void)context;
+    fprintf(stderr, "kv: %s: %s\n", record->target, record->message);
+}
+
 /* ---------------------------------------------------------------- the program */
 
 /* `error` is behind a pointer, because it gets its value in the same list of arguments. */
@@ -653,6 +659,8 @@ int main(int argc, char **argv)
     sigaddset(&ending, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ending, NULL);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    check("listen to the library",
+          libraft_set_log_callback(LIBRAFT_LOG_INFO, on_log, NULL, NULL, &error), &error);
     check("open the node", libraft_node_open(&options, &node, &error), &error);
     check("start the group", libraft_group_start(node, &group_options, &machine, &group, &error),
           &error);

@@ -49,7 +49,9 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> io::Resu
         let path = format!("{prefix}{name}");
         if kind.is_dir() {
             collect(&entry.path(), &format!("{path}/"), files)?;
-        } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
+        } else if kind.is_file() && entry.metadata()?.len() > FILE_BYTES_MAX {
+            println!("{path} is left out: it is larger than a proposal may be");
+        } else if kind.is_file() {
             files.push(SourceFile { path, content: fs::read(entry.path())? });
         }
     }
