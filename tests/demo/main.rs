@@ -228,35 +228,31 @@ impl Demo {
     }
 
     fn add_the_newcomer(&mut self, last_index: u64) -> Result<(), Failure> {
-        let (leader, status) = self.cluster.wait_for_leader(FOUNDERS)?;
+        let compacted = "a leader whose log was cut behind a snapshot";
+        let (leader, status) = self.cluster.wait_for(compacted, FOUNDERS, |status| {
+            status.text("role") == "leader"
+                && status.number("first").is_ok_and(|first| first > FIRST_INDEX_OF_A_FRESH_LOG)
+                && status.number("snapshot_bytes").is_ok_and(|bytes| bytes > 0)
+        })?;
         let first_index = status.number("first")?;
-        if first_index <= FIRST_INDEX_OF_A_FRESH_LOG {
-            return Err(Failure(format!(
-                "node {leader} leads, and its log still starts at {first_index}: it was never cut"
-            )));
-        }
-        self.say(&format!(
-            "the log of node {leader} starts at index {first_index}: it is compacted"
-        ));
         self.figures.snapshot_bytes = status.number("snapshot_bytes")?;
+        self.say(&format!("the log of node {leader}, the leader, starts at index {first_index}"));
 
         self.cluster.start(NEWCOMER, &[])?;
         self.cluster.wait_for("the newcomer to answer", &[NEWCOMER], |_| true)?;
         let added_at = Instant::now();
         let address = self.cluster.node(NEWCOMER).raft;
         self.order_at_leader(&format!("add {NEWCOMER} {address}"))?;
-        self.wait_until_applied(NEWCOMER, last_index)?;
+        let what = "the newcomer to install a snapshot and catch up";
+        let (_, status) = self.cluster.wait_for(what, &[NEWCOMER], |status| {
+            status.number("applied").is_ok_and(|applied| applied >= last_index)
+                && status.number("installed").is_ok_and(|installed| installed > 0)
+        })?;
         self.figures.catching_up = added_at.elapsed();
-        let (_, status) = self.cluster.wait_for("a status", &[NEWCOMER], |_| true)?;
         let installed = status.number("installed")?;
-        if installed == 0 {
-            return Err(Failure("the newcomer caught up without a snapshot".to_owned()));
-        }
-        self.say(&format!(
-            "node {NEWCOMER} was added; it installed a snapshot of index {installed}"
-        ));
+        self.say(&format!("node {NEWCOMER} joined; it installed a snapshot of index {installed}"));
 
-        self.order_at_leader(&format!("promote {NEWCOMER}"))?;
+        let leader = self.order_at_leader(&format!("promote {NEWCOMER}"))?;
         let members = self.client(leader)?.members()?;
         let voters = members.iter().filter(|(_, role)| role == "voter").count();
         if voters != ALL.len() {
@@ -267,8 +263,8 @@ impl Demo {
     }
 
     /// Gives an order to whoever leads, again if it is refused: the leadership may just have moved,
-    /// or the leader not know yet how far the newcomer is.
-    fn order_at_leader(&mut self, order: &str) -> Result<(), Failure> {
+    /// or the leader not know yet how far the newcomer is. Returns who took it.
+    fn order_at_leader(&mut self, order: &str) -> Result<u64, Failure> {
         let began = Instant::now();
         loop {
             let (leader, _) = self.cluster.wait_for_leader(FOUNDERS)?;
@@ -276,7 +272,10 @@ impl Demo {
                 Err(RequestError::Refused { .. }) if began.elapsed() < ORDER_PATIENCE => {
                     std::thread::sleep(ORDER_INTERVAL);
                 }
-                result => return Ok(result?),
+                result => {
+                    result?;
+                    return Ok(leader);
+                }
             }
         }
     }
