@@ -14,17 +14,19 @@ mod checkout {
 }
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use client::{Client, RequestError};
 use libraft_tests::c_program::{checkout as root, compile, empty_folder};
+use libraft_tests::process::Process;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Kv {
-    process: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -32,38 +34,31 @@ impl Kv {
     /// Starts a group of one, and returns when it serves clients.
     fn start(folder: &Path) -> Kv {
         let port = free_port();
-        let mut command = Command::new(folder.join("kv"));
-        command
-            .current_dir(folder)
-            .args(["--node", "1", "--directory", "data", "--listen", "127.0.0.1:0"])
-            .args(["--clients", &port.to_string(), "--member", "1=127.0.0.1:0"])
-            .stdout(Stdio::piped());
-        // SAFETY: one system call, between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            })
-        };
-        let mut process = command.spawn().expect("kv starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
-        let served =
-            lines.by_ref().any(|line| line.is_ok_and(|line| line.contains("serves clients")));
-        assert!(served, "kv ended before it served clients");
-        // What else it prints is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Kv { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+        let directory = folder.join("data").display().to_string();
+        let arguments = ["--node", "1", "--directory", &directory, "--listen", "127.0.0.1:0"]
+            .into_iter()
+            .chain(["--clients", &port.to_string(), "--member", "1=127.0.0.1:0"])
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        let program = folder.join("kv").display().to_string();
+        let mut process = Process::start(&program, &arguments);
+        loop {
+            let line = process.hear(PATIENCE).expect("kv says that it serves clients");
+            if line.contains("serves clients") {
+                return Kv { process, address: SocketAddr::from(([127, 0, 0, 1], port)) };
+            }
+        }
     }
 
     fn client(&self) -> Client {
         Client::connect(self.address).expect("kv listens")
     }
 
-    fn stop(mut self) {
-        // SAFETY: a system call without pointers; the child was not waited for yet.
-        unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
-        let status = self.process.wait().expect("kv ends");
-        assert!(status.success(), "kv ended with {status}");
+    /// Asks it to end, which it must do in order.
+    fn stop(self) {
+        self.process.signal(libc::SIGTERM);
+        let said = self.process.reap();
+        assert_eq!(said.last().map(String::as_str), Some("kv: closed"), "{said:?}");
     }
 }
 
