@@ -97,16 +97,14 @@ impl EventLoop {
         }
     }
 
-    /// Takes note of a barrier that has run: what waited for it goes on at once.
+    /// Takes note of a barrier that has run. What waited for it goes on in the next turn, which does not sleep, together
+    /// with the answers of peers that arrived in the meantime: one message says it all.
     pub(crate) fn barrier_done(&mut self, finished: FinishedBarrier) {
         self.chore_due = true;
         match self.log.finish_barrier(finished) {
             Ok(durable) => self.persisted(durable),
             Err(error) => self.storage_failed(error),
         }
-        self.settle();
-        self.deliver();
-        self.send();
     }
 
     fn next_barrier(&mut self) -> Option<Barrier> {
