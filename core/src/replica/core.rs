@@ -219,6 +219,12 @@ impl<C> Replica<C> {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
         }
+        // What was half made does not leave: nothing of it was promised to anybody yet.
+        self.out.records.clear();
+        self.out.messages.clear();
+        self.out.work.clear();
+        self.out.reads.clear();
+        self.out.send_snapshots.clear();
         let cause = self.raft.as_mut().and_then(|raft| raft.mut_store().take_read_error());
         let error = match cause {
             Some(error) => Error::unknown(
@@ -269,7 +275,6 @@ impl<C> Replica<C> {
         self.proposals.expire(self.now, &mut self.out.completions);
         self.reads.expire(self.now, &mut self.out.completions);
         self.expire_calls();
-        self.forming_tick();
         let may_campaign = self.may_campaign();
         self.ask_for_state();
         if let Some(raft) = self.raft.as_mut() {

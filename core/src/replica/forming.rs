@@ -134,7 +134,13 @@ impl<C> Replica<C> {
         }
     }
 
-    pub(super) fn forming_tick(&mut self) {
+    /// Tells those who are not known to be complete, now and again, and begins the group once all are.
+    pub(super) fn form(&mut self) {
+        self.tell_round();
+        self.try_form();
+    }
+
+    fn tell_round(&mut self) {
         let Phase::Forming(forming) = &mut self.phase else { return };
         if self.now < forming.next_round || forming.durable.is_empty() {
             return;
@@ -147,8 +153,21 @@ impl<C> Replica<C> {
         }
     }
 
+    /// Whether this initial member has stored all others durably, and `formation` is what they form: then whoever sends
+    /// it knows that all have, and there is nothing left to wait for.
+    pub(super) fn learns_formation(&mut self, formation: Uuid) -> bool {
+        let Phase::Forming(forming) = &mut self.phase else { return false };
+        let knows_all = forming.durable.len() == forming.members.len();
+        if !knows_all || formation_id(self.meta.members, &forming.durable) != formation {
+            return false;
+        }
+        forming.complete = forming.others(self.meta.raft_id).collect();
+        self.try_form();
+        self.raft.is_some()
+    }
+
     /// Begins the group once all have stored the incarnations of all.
-    pub(super) fn try_form(&mut self) {
+    fn try_form(&mut self) {
         let Phase::Forming(forming) = &self.phase else { return };
         let members = forming.members.len();
         if forming.durable.len() < members || forming.complete.len() + 1 < members {

@@ -18,7 +18,7 @@ const MEMBERSHIP_REFRESH_ENTRIES: u64 = 65_536;
 impl<C> Replica<C> {
     /// Does everything that follows from what was taken in.
     pub(super) fn work(&mut self) {
-        self.try_form();
+        self.form();
         loop {
             self.propose_all();
             self.ask_reads();

@@ -40,7 +40,8 @@ impl<C> Replica<C> {
             }
             return self.on_refused(peer, *code, message);
         }
-        if self.raft.is_none() && !self.try_adopt(&envelope) {
+        let learns = self.raft.is_none() && self.learns_formation(envelope.formation);
+        if self.raft.is_none() && !learns && !self.try_adopt(&envelope) {
             return;
         }
         if envelope.formation != self.meta.formation || to != self.meta.raft_id {
@@ -201,10 +202,17 @@ impl<C> Replica<C> {
 
     /// A group of one elects itself at once.
     pub(super) fn campaign_if_alone(&mut self) {
-        let may = self.may_campaign() && self.membership.members.len() == 1;
+        let alone = self.membership.members.len() == 1;
+        if alone && self.raft.as_ref().is_some_and(|raft| raft.raft.prs().is_singleton()) {
+            self.campaign();
+        }
+    }
+
+    /// Asks for votes without waiting for an election timeout.
+    pub(super) fn campaign(&mut self) {
+        let may = self.may_campaign();
         let Some(raft) = self.raft.as_mut() else { return };
-        let promotable = raft.raft.promotable() && raft.raft.state == StateRole::Follower;
-        if may && promotable && raft.raft.prs().is_singleton() {
+        if may && raft.raft.promotable() && raft.raft.state == StateRole::Follower {
             if let Err(error) = raft.campaign() {
                 tracing::debug!(group = self.options.group_id, "raft does not campaign: {error}");
             }

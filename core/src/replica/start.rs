@@ -24,6 +24,7 @@ use crate::log::{HardState, Record, RecoveredGroup};
 /// A fresh group starts as if compacted here: a member that joins always begins with a snapshot.
 pub const FORMATION_INDEX: Index = 1;
 pub const FORMATION_TERM: u64 = 1;
+const FIRST_RAFT_ID: u64 = 1;
 
 /// Committed entries that raft-rs hands out at once, in bytes.
 const COMMITTED_BYTES_MAX: u64 = 4 << 20;
@@ -266,6 +267,10 @@ pub fn begin_group<C>(replica: &mut Replica<C>, membership: Membership) -> Resul
     replica.phase = Phase::Active;
     make_raft(replica, storage, hard_state, FORMATION_INDEX)?;
     replica.out.peers = Some(replica.membership.peers(replica.options.node_id));
+    if replica.meta.raft_id == FIRST_RAFT_ID {
+        // Somebody has to be the first, and nobody needs to wait for that.
+        replica.campaign();
+    }
     Ok(())
 }
 

@@ -18,12 +18,22 @@ fn nobody_votes_before_all_initial_members_have_met() {
     world.add(options(3, &[3, 1, 2])).unwrap();
     world.settle();
     for node_id in 1..=3 {
-        assert_eq!(world.status(node_id).role, Role::Follower, "node {node_id}");
+        assert_ne!(world.status(node_id).role, Role::Forming, "node {node_id}");
         assert_eq!(world.status(node_id).raft_id, node_id);
     }
     let formation = world.status(1).formation;
     assert!(!formation.is_nil());
     assert_eq!(world.status(3).formation, formation);
+}
+
+#[test]
+fn a_group_forms_and_elects_its_first_member_without_waiting_for_a_timeout() {
+    let mut world = World::of(5);
+    world.quiesce();
+    assert_eq!(world.status(1).role, Role::Leader, "no tick has passed");
+    let call = world.propose(4, "x");
+    world.quiesce();
+    assert!(world.outcome(call).is_ok());
 }
 
 #[test]
