@@ -19,6 +19,7 @@ mod entry;
 mod entry_cache;
 mod forming;
 mod forward;
+mod install;
 mod logging;
 mod membership;
 mod meta;

@@ -1,20 +1,19 @@
-//! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, which one a peer gets, and how a
-//! received one replaces the log and the machine's state.
+//! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, and which one a peer gets.
 
 use bytes::{Bytes, BytesMut};
-use raft::eraftpb::{Entry, Message, MessageType, Snapshot, SnapshotMetadata};
-use raft::{ProgressState, Ready, SnapshotStatus};
+use raft::eraftpb::{Entry, Message, Snapshot, SnapshotMetadata};
+use raft::{ProgressState, SnapshotStatus};
 
 use super::core::{Phase, Replica};
 use super::effect::{Completion, MachineWork, Notice, SendSnapshot};
 use super::entry::entry_bytes;
-use super::event::{ReceivedSnapshot, SnapshotTaken};
+use super::event::SnapshotTaken;
+use super::install::Installing;
 use super::membership::Membership;
 use super::message::PeerIdentity;
 use super::meta::snapshot_id;
-use super::ready::hard_state_of;
 use crate::error::{Code, Error, Result};
-use crate::ids::{Index, RaftId, Term, Uuid, NUMBER_LIMIT};
+use crate::ids::{Index, RaftId, Term, Uuid};
 use crate::log::Record;
 use crate::machine::MachineKind;
 
@@ -41,7 +40,7 @@ pub struct Snapshots<C> {
     pins: Vec<Pin>,
     /// The machine's own state is durable up to here.
     synced_index: Index,
-    installing: Option<Installing>,
+    pub installing: Option<Installing>,
     /// The membership was recorded as of this index.
     pub membership_written: Index,
     /// The machine's state ends before the log begins: only a snapshot of the leader helps.
@@ -60,13 +59,6 @@ struct Pin {
     peer: RaftId,
     index: Index,
     bytes_total: u64,
-}
-
-struct Installing {
-    snapshot: Uuid,
-    index: Index,
-    term: Term,
-    durable: bool,
 }
 
 impl<C> Snapshots<C> {
@@ -98,6 +90,14 @@ impl<C> Snapshots<C> {
     pub fn restoring(&mut self, snapshot: Uuid, index: Index, term: Term) {
         self.last_index = index;
         self.installing = Some(Installing { snapshot, index, term, durable: true });
+    }
+
+    /// A received one takes the place of the log.
+    pub fn replaced(&mut self, installing: Installing) {
+        self.last_index = installing.index;
+        self.bytes_since = 0;
+        self.membership_written = installing.index;
+        self.installing = Some(installing);
     }
 
     pub fn last_index(&self) -> Index {
@@ -299,119 +299,10 @@ impl<C> Replica<C> {
             raft.report_snapshot(to, status);
         }
     }
-
-    /// A snapshot is complete in the store. raft-rs decides whether it is taken.
-    pub(super) fn snapshot_received(
-        &mut self,
-        from: RaftId,
-        peer: PeerIdentity,
-        term: Term,
-        snapshot: ReceivedSnapshot,
-    ) {
-        let ReceivedSnapshot { snapshot, index, term: snapshot_term, membership: bytes } = snapshot;
-        if self.raft.is_none() || self.snapshots.installing.is_some() {
-            return;
-        }
-        if !self.knows_sender(peer, from) {
-            return;
-        }
-        let in_range = |number: u64| number > 0 && number < NUMBER_LIMIT;
-        if !in_range(index) || !in_range(term) || !in_range(snapshot_term) || snapshot_term > term {
-            return self.drop_message("a snapshot's index or term is out of range");
-        }
-        let membership = match Membership::from_bytes(&bytes) {
-            Ok(membership) if membership.get(self.meta.raft_id).is_some() => membership,
-            _ => {
-                return self
-                    .drop_message("a snapshot's membership is damaged, or not this replica's")
-            }
-        };
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgSnapshot);
-        message.from = from;
-        message.to = self.meta.raft_id;
-        message.term = term;
-        message.set_snapshot(raft_snapshot(snapshot, index, snapshot_term, &membership, &bytes));
-        self.step_raft(message);
-    }
-
-    /// A snapshot that raft-rs took replaces the log. Returns its index, or 0 if there is none.
-    pub(super) fn reset_to(&mut self, ready: &mut Ready) -> Result<Index> {
-        if ready.snapshot().is_empty() {
-            return Ok(0);
-        }
-        let metadata = ready.snapshot().get_metadata();
-        let (index, term) = (metadata.index, metadata.term);
-        let data = ready.snapshot().data.clone();
-        let damaged = || Error::unknown(Code::Internal, "a snapshot in raft is damaged");
-        let snapshot = data.get(..16).and_then(Uuid::from_slice).ok_or_else(damaged)?;
-        let membership = data.slice(16..);
-        self.membership = Membership::from_bytes(&membership)?;
-        self.history.clear();
-        self.history.push_back((index, membership.clone()));
-        let (members, contacts) = (&self.membership, &mut self.contacts);
-        contacts.retain(|(raft_id, _)| *raft_id >= members.next_raft_id);
-        let Some(raft) = self.raft.as_mut() else { return Ok(0) };
-        let hard_state = hard_state_of(&raft.raft.hard_state());
-        raft.mut_store().reset(index, term);
-        self.out.records.push(Record::Reset { index, term, membership, snapshot, hard_state });
-        self.apply.jump(index);
-        self.snapshots.last_index = index;
-        self.snapshots.bytes_since = 0;
-        self.snapshots.membership_written = index;
-        self.snapshots.installing = Some(Installing { snapshot, index, term, durable: false });
-        self.out.peers = Some(self.membership.peers(self.options.node_id));
-        self.out.notices.push(Notice::Membership { index });
-        // What became of the calls that the snapshot may contain, nobody can tell any more.
-        let lost = || {
-            let message =
-                "a snapshot of the leader took the place of the log; the proposal may be in it";
-            Error::unknown(Code::OutcomeLost, message)
-        };
-        self.proposals.complete_terms(|own| own <= term, &mut self.out.completions, lost);
-        Ok(index)
-    }
-
-    /// The record of a snapshot is durable: now the machine takes it over.
-    pub(super) fn install(&mut self, index: Index) {
-        let installing = self.snapshots.installing.as_mut();
-        let Some(installing) = installing.filter(|installing| installing.index == index) else {
-            return;
-        };
-        installing.durable = true;
-        let Installing { snapshot, term, .. } = *installing;
-        self.out.work.push(MachineWork::Restore { snapshot, index, term });
-    }
-
-    /// The machine holds a snapshot.
-    pub(super) fn restored(&mut self, snapshot: Uuid) {
-        let held = |installing: &mut Installing| installing.snapshot == snapshot;
-        let Some(installing) = self.snapshots.installing.take_if(held) else { return };
-        self.out.records.push(Record::Restored { snapshot });
-        self.snapshots.machine_synced(installing.index);
-        if self.snapshots.needs_state {
-            self.snapshots.needs_state = false;
-            self.settle_complaint();
-        }
-        self.apply.restored();
-        self.out.notices.push(Notice::SnapshotInstalled { index: installing.index });
-        self.reads.applied(self.apply.applied(), &mut self.out.completions);
-    }
-
-    /// A machine whose state ends before the log begins asks the leader for a snapshot.
-    pub(super) fn ask_for_state(&mut self) {
-        if !self.snapshots.needs_state || self.snapshots.installing.is_some() {
-            return;
-        }
-        if let Some(raft) = self.raft.as_mut() {
-            // Refused while there is no leader, or while one was asked already.
-            let _ = raft.request_snapshot();
-        }
-    }
 }
 
 /// A snapshot as raft-rs carries it: its data is the snapshot's id and the membership.
-fn raft_snapshot(
+pub(super) fn raft_snapshot(
     snapshot: Uuid,
     index: Index,
     term: Term,
