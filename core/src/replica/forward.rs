@@ -102,7 +102,8 @@ impl<C> Replica<C> {
         self.append_forwarded();
         self.forwarded_bytes = 0;
         while self.proposals.has_queued() {
-            let Some(room) = self.uncommitted_room() else {
+            let next_bytes = self.proposals.next_bytes();
+            let Some(room) = self.uncommitted_room().filter(|room| next_bytes <= *room) else {
                 let busy = || {
                     let message = "the bytes of uncommitted entries reached their limit; try later";
                     Error::rejected(Code::Busy, message)
@@ -135,29 +136,27 @@ impl<C> Replica<C> {
         None
     }
 
-    /// How many bytes raft-rs takes before it would drop a message whole.
+    /// How many bytes of entries the leader still takes before some are committed; one entry always may come in.
     fn uncommitted_room(&self) -> Option<u64> {
-        let raft = &self.raft.as_ref()?.raft;
-        let used = raft.uncommitted_size() as u64;
-        if used == 0 {
-            return Some(u64::MAX);
+        match self.raft.as_ref()?.raft.uncommitted_size() as u64 {
+            0 => Some(u64::MAX),
+            used => Some(self.options.pending_bytes_max.saturating_sub(used)),
         }
-        let room = self.options.pending_bytes_max.saturating_sub(used);
-        (room > 0).then_some(room)
     }
 
     fn append_forwarded(&mut self) {
         while !self.forwarded.is_empty() {
-            let Some(room) = self.uncommitted_room() else {
-                return self.refuse_forwarded(Code::Busy);
-            };
+            let Some(room) = self.uncommitted_room() else { return };
             let mut bytes = 0;
             let fits = |forwarded: &&Forwarded| {
                 let first = bytes == 0;
                 bytes += forwarded.data.len() as u64;
-                first || bytes <= room.min(LEAVING_BYTES_MAX)
+                bytes <= room && (first || bytes <= LEAVING_BYTES_MAX)
             };
             let count = self.forwarded.iter().take_while(fits).count();
+            if count == 0 {
+                return self.refuse_forwarded(Code::Busy);
+            }
             let chunk: Vec<Forwarded> = self.forwarded.drain(..count).collect();
             if !self.append(chunk.iter().map(|forwarded| forwarded.data.clone()).collect()) {
                 let ids = chunk.iter().map(|forwarded| forwarded.id).collect();

@@ -23,6 +23,7 @@ mod install;
 mod logging;
 mod membership;
 mod meta;
+mod observe;
 mod pending;
 mod persist;
 mod reads;

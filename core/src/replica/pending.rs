@@ -79,6 +79,12 @@ impl<C> Proposals<C> {
         self.next_sequence
     }
 
+    /// The bytes of the entry that leaves next, at most.
+    pub fn next_bytes(&self) -> u64 {
+        let next = self.queue.front();
+        next.map_or(0, |queued| (queued.payload.len() + PROPOSAL_ID_BYTES_MAX) as u64)
+    }
+
     pub fn has_queued(&self) -> bool {
         !self.queue.is_empty()
     }

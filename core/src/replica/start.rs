@@ -228,7 +228,8 @@ pub fn make_raft<C>(
         check_quorum: true,
         pre_vote: true,
         priority: options.priority,
-        max_uncommitted_size: options.pending_bytes_max.max(1),
+        // The replica keeps to the limit itself; raft-rs refuses one below the size of a message.
+        max_uncommitted_size: options.pending_bytes_max.max(window::message_bytes_max(options)),
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()
     };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::world::{options, World};
 use crate::error::{Code, Error, Outcome};
-use crate::replica::{Event, ReplicaOptions, Role};
+use crate::replica::{Event, PeerMessage, ReplicaOptions, Role};
 
 #[test]
 fn three_nodes_form_elect_replicate_and_read() {
@@ -288,4 +288,58 @@ fn entries_that_are_no_longer_in_memory_are_read_and_sent() {
     }
     assert_eq!(world.applied(3).len(), 300);
     assert_eq!(world.applied(3), world.applied(1));
+}
+
+#[test]
+fn bytes_in_flight_to_a_peer_that_does_not_answer_are_bounded() {
+    for size in [100, 20_000, 900_000] {
+        let mut world = World::default();
+        let inflight_bytes_max = 4 << 20;
+        for node_id in 1..=3 {
+            world
+                .add(ReplicaOptions { inflight_bytes_max, ..options(node_id, &[1, 2, 3]) })
+                .unwrap();
+        }
+        world.settle();
+        world.elect(1);
+        for _ in 0..300 {
+            world.propose(1, &"x".repeat(size));
+            world.sync(1);
+        }
+        let entries = |packet: &super::world::Packet| match &packet.envelope.body {
+            PeerMessage::Raft(message) if packet.to == 3 => {
+                message.entries.iter().map(|entry| entry.data.len() as u64).sum()
+            }
+            _ => 0,
+        };
+        let bytes: u64 = world.network.iter().map(entries).sum();
+        assert!(bytes > 0 && bytes <= inflight_bytes_max, "{bytes} bytes in entries of {size}");
+        for _ in 0..20 {
+            world.settle();
+        }
+        assert_eq!(world.applied(3), world.applied(1), "and all arrive in the end");
+    }
+}
+
+#[test]
+fn proposals_beyond_the_limit_of_uncommitted_bytes_are_answered_busy() {
+    let mut world = World::default();
+    for node_id in 1..=3 {
+        world
+            .add(ReplicaOptions { pending_bytes_max: 1_000, ..options(node_id, &[1, 2, 3]) })
+            .unwrap();
+    }
+    world.settle();
+    world.elect(1);
+    let first = world.propose(2, &"x".repeat(900));
+    let second = world.propose(3, &"x".repeat(900));
+    while let Some(position) = world.network.iter().position(|packet| packet.to == 1) {
+        let packet = world.network.remove(position).unwrap();
+        world.deliver(packet);
+    }
+    let third = world.propose(1, "fits");
+    world.settle();
+    assert!(world.outcome(first).is_ok());
+    assert_eq!(world.code(second), (Code::Busy, Outcome::Rejected));
+    assert!(world.outcome(third).is_ok());
 }

@@ -1,18 +1,10 @@
 //! Changes of the membership, and of leadership.
 
-use super::world::{options, World};
+use super::world::{learner, options, World};
 use crate::error::{Code, Outcome};
 use crate::group::MemberRole;
 use crate::ids::{NodeId, Uuid};
 use crate::replica::{Event, MemberChange, ReplicaOptions, Role};
-
-fn learner(node_id: NodeId) -> MemberChange {
-    MemberChange::AddLearner {
-        node_id,
-        incarnation: Uuid([node_id as u8; 16]),
-        address: format!("host{node_id}:1"),
-    }
-}
 
 fn voter(node_id: NodeId) -> MemberChange {
     match learner(node_id) {

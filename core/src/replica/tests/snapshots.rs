@@ -1,6 +1,6 @@
 //! Snapshots: when they are taken, what is forgotten, and how one is installed, with a power cut at each step.
 
-use super::world::{options, World};
+use super::world::{learner, options, World};
 use crate::error::{Code, Error, Outcome};
 use crate::machine::MachineKind;
 use crate::replica::{Event, MachineWork, ReplicaOptions, Role};
@@ -217,4 +217,83 @@ fn a_machine_that_is_ahead_of_the_log_is_an_error() {
     node.options.machine_kind = MachineKind::OnDisk;
     node.machine.applied_index = 99;
     assert_eq!(world.restart(1).unwrap_err().code, Code::MachineAhead);
+}
+
+#[test]
+fn the_state_of_an_on_disk_machine_is_streamed_as_it_is_when_a_peer_needs_it() {
+    let mut world = World::default();
+    let kind = MachineKind::OnDisk;
+    world.add(ReplicaOptions { machine_kind: kind, ..options(1, &[1]) }).unwrap();
+    world.quiesce();
+    world.propose(1, "in the snapshot");
+    world.quiesce();
+    world.sync_machine(1);
+    let completion = world.call(1);
+    world.step(1, Event::TakeSnapshot { completion });
+    world.quiesce();
+    world.propose(1, "after it");
+    world.quiesce();
+    world.add(ReplicaOptions { machine_kind: kind, ..options(2, &[]) }).unwrap();
+    world.change(1, vec![learner(2)]);
+    for _ in 0..5 {
+        world.settle();
+    }
+    assert_eq!(world.applied(2), ["in the snapshot", "after it"]);
+    assert!(world.node(2).store.values().all(|stored| stored.received.index >= 4));
+    assert!(world.node(1).sends.is_empty(), "nothing is sent from the store");
+}
+
+#[test]
+fn a_transfer_that_failed_is_tried_again() {
+    let mut world = lagging();
+    let mut sends = 0;
+    for _ in 0..40 {
+        world.tick(1);
+        for send in std::mem::take(&mut world.node_mut(1).sends) {
+            sends += 1;
+            world.step(1, Event::SnapshotSent { to: send.to, succeeded: false });
+        }
+        while let Some(packet) = world.network.pop_front() {
+            world.deliver(packet);
+        }
+        world.sync(3);
+    }
+    assert!(sends > 1, "it was tried {sends} times");
+    for _ in 0..5 {
+        world.settle();
+    }
+    assert_eq!(world.applied(3), world.applied(1));
+}
+
+#[test]
+fn the_log_that_a_peer_needs_after_its_snapshot_is_kept() {
+    let mut world = lagging();
+    // The transfer takes its time, and the leader takes snapshots meanwhile.
+    while world.node(1).sends.is_empty() {
+        world.tick(1);
+        while let Some(packet) = world.network.pop_front() {
+            world.deliver(packet);
+        }
+        world.sync(3);
+    }
+    let first = world.status(1).first_index;
+    let sends = std::mem::take(&mut world.node_mut(1).sends);
+    for round in 0..5 {
+        world.propose(1, &format!("meanwhile {round}"));
+        world.settle();
+        let completion = world.call(1);
+        world.step(1, Event::TakeSnapshot { completion });
+        world.settle();
+        assert!(world.outcome(completion).is_ok());
+    }
+    assert_eq!(world.status(1).first_index, first, "pinned by the transfer");
+    world.node_mut(1).sends = sends;
+    for _ in 0..5 {
+        world.settle();
+    }
+    assert_eq!(world.applied(3), world.applied(1));
+    let completion = world.call(1);
+    world.step(1, Event::TakeSnapshot { completion });
+    world.settle();
+    assert!(world.status(1).first_index > first, "and let go afterwards");
 }

@@ -194,6 +194,15 @@ pub fn options(node_id: NodeId, initial: &[NodeId]) -> ReplicaOptions {
     }
 }
 
+/// The step that adds a node, in its first life, as a learner.
+pub fn learner(node_id: NodeId) -> MemberChange {
+    MemberChange::AddLearner {
+        node_id,
+        incarnation: Uuid([node_id as u8; 16]),
+        address: format!("host{node_id}:1"),
+    }
+}
+
 impl World {
     /// Nodes 1 to `count`, each with all of them as initial members; nothing has happened yet.
     pub fn of(count: u64) -> World {
