@@ -91,6 +91,8 @@ pub(super) struct Written {
     pub locations: Vec<Location>,
     /// The segments written to, as they are now.
     pub segments: Vec<LiveSegment>,
+    /// The space on the disk, measured when a segment was put to use.
+    pub available_bytes: Option<u64>,
 }
 
 impl Writer {
@@ -108,7 +110,7 @@ impl Writer {
             if self.active.is_some() || !fits_alone {
                 return self.write_in_pieces(pending, written);
             }
-            self.activate()?;
+            self.activate(&mut written)?;
             if self.room() < bytes {
                 return self.write_in_pieces(pending, written);
             }
@@ -161,12 +163,13 @@ impl Writer {
     }
 
     /// Puts the next segment to use. Its header is durable with its first batch.
-    fn activate(&mut self) -> Result<()> {
+    fn activate(&mut self, written: &mut Written) -> Result<()> {
         let file = match self.ready.pop_front() {
             Some(file) => file,
             // Housekeeping has not kept up.
             None => self.files.create(self.segment_bytes, false)?,
         };
+        written.available_bytes = Some(self.files.available_bytes()?);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let salt = salt(self.salt_seed, sequence);
@@ -227,7 +230,7 @@ impl Writer {
                 payload = later;
             }
             self.flush(piece, written)?;
-            self.activate()?;
+            self.activate(written)?;
         }
     }
 

@@ -350,6 +350,9 @@ impl Log {
                 return self.check();
             }
         };
+        if let Some(bytes) = written.available_bytes {
+            self.housekeeping.available_bytes = bytes;
+        }
         for live in written.segments {
             match self.live.back_mut().filter(|back| Arc::ptr_eq(&back.segment, &live.segment)) {
                 Some(back) => *back = live,
