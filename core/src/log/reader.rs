@@ -23,7 +23,7 @@ pub(super) struct Reader {
 }
 
 /// Entries on their way to the caller.
-struct Collected {
+pub(super) struct Collected {
     entries: Vec<Entry>,
     bytes: u64,
     bytes_max: u64,
@@ -31,6 +31,10 @@ struct Collected {
 }
 
 impl Collected {
+    pub(super) fn up_to(bytes_max: u64) -> Collected {
+        Collected { entries: Vec::new(), bytes: 0, bytes_max, is_full: false }
+    }
+
     /// Takes an entry unless that would be too much; `false` when no more are wanted.
     fn take(&mut self, entry: Entry) -> bool {
         let bytes = (entry.data.len() + entry.context.len()) as u64 + ENTRY_OVERHEAD_BYTES;
@@ -46,8 +50,7 @@ impl Collected {
 
 impl EntryReader for Reader {
     fn read(&self, low: Index, high: Index, max_bytes: u64) -> Result<Vec<Entry>> {
-        let mut collected =
-            Collected { entries: Vec::new(), bytes: 0, bytes_max: max_bytes, is_full: false };
+        let mut collected = Collected::up_to(max_bytes);
         let mut next = low;
         let mut attempts = 0;
         while next < high && !collected.is_full {
@@ -89,7 +92,7 @@ impl Reader {
         Ok(())
     }
 
-    fn read_run(
+    pub(super) fn read_run(
         &self,
         run: &Run,
         next: Index,

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::checkpoint::{group_key, Changes};
+use super::super::index::Place;
+use super::super::reader::{Collected, Reader};
 use super::super::*;
 use super::{entries, open, small};
 use crate::disk::{FileSystem, MemoryDisk};
@@ -163,4 +166,78 @@ fn a_power_cut_during_a_renewal_leaves_the_old_checkpoint_or_the_new_one() {
         seen.insert(disk.list(Path::new("checkpoint")).unwrap());
     }
     assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+#[test]
+fn entries_overwritten_in_the_checkpoint_do_not_come_back_from_it() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 40);
+    let (_, checkpointed) = log.groups[&log_id].lock().checkpointed();
+    let from = checkpointed / 2 + 3;
+    for round in 0..60 {
+        log.append(log_id, entries(from + round * 8, 8, 2, 900), true);
+        log.barrier().unwrap();
+        log.chores().unwrap();
+    }
+    assert!(log.groups[&log_id].lock().checkpointed().1 > checkpointed);
+    let check = |log: &Log| {
+        for low in [1, from - 9, from - 1, from, from + 1] {
+            let read = log.reader(log_id).read(low, from + 100, u64::MAX).unwrap();
+            for (index, entry) in (low..).zip(&read) {
+                let expected = if index < from { (index, 1, 1000) } else { (index, 2, 900) };
+                assert_eq!((entry.index, entry.term, entry.data.len()), expected);
+            }
+            assert_eq!(read.len() as u64, from + 100 - low);
+        }
+    };
+    check(&log);
+    let (log, groups) = open(&disk.crash(1), 2).unwrap();
+    assert_eq!(groups[0].terms, [(1, 1), (2, from)]);
+    check(&log);
+}
+
+#[test]
+fn a_location_that_is_out_of_date_yields_an_error_and_never_other_entries() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 60);
+    let group = Arc::clone(&log.groups[&log_id]);
+    let Place::Run(run) = group.lock().find(473) else { panic!("it is in the journal") };
+    let reader = Reader { group, checkpoint: Arc::clone(&log.checkpoint) };
+    let read = || reader.read_run(&run, 473, 480, &mut Collected::up_to(u64::MAX));
+    read().unwrap();
+    // The same group, with records of the same length, in the same place of the segment's next use.
+    fill(&mut log, log_id, 481, 200);
+    assert_eq!(read().unwrap_err().code, Code::Corrupted);
+    assert_eq!(log.reader(log_id).read(473, 481, u64::MAX).unwrap().len(), 8);
+}
+
+#[test]
+fn a_group_that_the_checkpoint_lost_or_has_an_old_row_of_is_noticed() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let (busy, quiet) = (log.create_group(1), log.create_group(2));
+    let hard_state = |term| Record::HardState(HardState { term, vote: 1, commit: 0 });
+    log.append(quiet, hard_state(1), true);
+    fill(&mut log, busy, 1, 40);
+    let old = log.checkpoint.store().get(&group_key(quiet)).unwrap().unwrap();
+    log.append(quiet, hard_state(2), true);
+    fill(&mut log, busy, 321, 60);
+    log.close().unwrap();
+    for row in [None, Some(old)] {
+        let disk = disk.crash(1);
+        let (log, _) = open(&disk, 2).unwrap();
+        let mut changes = Changes::default();
+        match row {
+            Some(row) => changes.put(group_key(quiet), row),
+            None => changes.delete(group_key(quiet)),
+        }
+        let store = log.checkpoint.store();
+        store.apply(changes).unwrap();
+        store.sync().unwrap();
+        assert_eq!(open(&disk, 3).err().unwrap().code, Code::Corrupted);
+    }
 }

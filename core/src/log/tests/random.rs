@@ -120,7 +120,12 @@ impl World {
         };
         match random.below(20) {
             0..=13 => {
-                let overwritten = if random.below(5) == 0 { random.below(20) } else { 0 };
+                // Sometimes so far back that the checkpoint holds what is overwritten.
+                let overwritten = match random.below(50) {
+                    0..=8 => random.below(20),
+                    9 => random.below(400),
+                    _ => 0,
+                };
                 let first = last.saturating_sub(overwritten).max(compacted) + 1;
                 let newer = u64::from(overwritten > 0 || random.below(10) == 0);
                 let term = group.last_term().max(1) + newer;
@@ -136,7 +141,7 @@ impl World {
             16 => Record::Membership { index: last, membership: bytes(random) },
             17 => Record::Meta(bytes(random)),
             18 => {
-                let index = compacted + random.below(last - compacted + 1);
+                let index = compacted + random.below((last - compacted + 1).min(60));
                 let index = if random.below(30) == 0 { last + random.below(9) } else { index };
                 let term = group.entries.get(&index).map_or(group.last_term(), |(_, e)| e.term);
                 Record::Compact { index, term }
