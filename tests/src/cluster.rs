@@ -2,13 +2,14 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::check::History;
 use crate::process::Process;
 
 pub struct Cluster {
-    program: String,
+    launch: Launch,
     directory: PathBuf,
     addresses: Vec<String>,
     members: Vec<Option<Process>>,
@@ -17,11 +18,40 @@ pub struct Cluster {
     next_entry: u64,
 }
 
+/// Makes the command that runs a member, by its position; the member's arguments are added to it.
+pub type Launch = Box<dyn Fn(usize) -> Command>;
+
 #[derive(Clone, Copy)]
 pub struct Settings {
     pub members: usize,
     pub snapshot_entries: u64,
     pub quick: bool,
+    pub tick_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { members: 3, snapshot_entries: 0, quick: true, tick_ms: 20 }
+    }
+}
+
+/// What a member says of its replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    pub role: String,
+    pub term: u64,
+    pub leader: u64,
+    pub applied_index: u64,
+}
+
+/// What a member says of its node.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    pub refused_frames: u64,
+    pub refused_connections: u64,
+    pub is_full: bool,
+    /// The code of the error that put the node out of service, or `-`.
+    pub failure: String,
 }
 
 /// How long a healed cluster may take to answer: far more than it needs, since the machine may be busy.
@@ -30,9 +60,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl Cluster {
     /// `program` is the path of `list_member`; the members' directories are made below `directory`.
     pub fn start(program: &str, directory: &Path, settings: Settings) -> Cluster {
+        let program = program.to_string();
+        Cluster::launch(Box::new(move |_| Command::new(&program)), directory, settings)
+    }
+
+    pub fn launch(launch: Launch, directory: &Path, settings: Settings) -> Cluster {
         let addresses = free_addresses(settings.members);
         let mut cluster = Cluster {
-            program: program.to_string(),
+            launch,
             directory: directory.to_path_buf(),
             addresses,
             members: (0..settings.members).map(|_| None).collect(),
@@ -52,11 +87,14 @@ impl Cluster {
             self.directory.join(format!("node-{}", member + 1)).display().to_string(),
             self.settings.snapshot_entries.to_string(),
             u8::from(self.settings.quick).to_string(),
+            self.settings.tick_ms.to_string(),
         ];
         for (position, address) in self.addresses.iter().enumerate() {
             arguments.push(format!("{}={address}", position + 1));
         }
-        let mut process = Process::start(&self.program, &arguments);
+        let mut command = (self.launch)(member);
+        command.args(arguments);
+        let mut process = Process::run(command);
         let first = process.hear(PATIENCE);
         assert_eq!(first.as_deref(), Some("ready"), "member {} does not start", member + 1);
         self.members[member] = Some(process);
@@ -64,12 +102,17 @@ impl Cluster {
 
     /// Proposes `count` entries at a member, each with a text of its own.
     pub fn put(&mut self, member: usize, count: u64) {
+        self.put_padded(member, count, 0);
+    }
+
+    /// The same, each with so many bytes more behind its text.
+    pub fn put_padded(&mut self, member: usize, count: u64, padding_bytes: u64) {
         let Some(process) = &mut self.members[member] else { return };
         for _ in 0..count {
-            let text = format!("{}-{}", self.next_entry, member + 1);
+            let text = format!("{:08}-{}", self.next_entry, member + 1);
             self.next_entry += 1;
             self.history.proposed(&text);
-            if !process.say(&format!("put {text}")) {
+            if !process.say(&format!("put {text} {padding_bytes}")) {
                 break;
             }
         }
@@ -91,6 +134,32 @@ impl Cluster {
                 self.history.heard(&line);
             }
         }
+    }
+
+    /// Asks all members to end, and waits until they have.
+    pub fn finish(&mut self) {
+        for process in self.members.iter_mut().filter_map(Option::take) {
+            for line in process.finish() {
+                self.history.heard(&line);
+            }
+        }
+    }
+
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    pub fn directory(&self, member: usize) -> PathBuf {
+        self.directory.join(format!("node-{}", member + 1))
+    }
+
+    pub fn process_id(&self, member: usize) -> u32 {
+        self.members[member].as_ref().map(Process::id).expect("the member is running")
+    }
+
+    /// Whether a member that was not stopped by the test still runs.
+    pub fn is_alive(&mut self, member: usize) -> bool {
+        self.members[member].as_mut().is_some_and(Process::is_alive)
     }
 
     pub fn is_running(&self, member: usize) -> bool {
@@ -120,6 +189,70 @@ impl Cluster {
                 }
             }
             self.listen();
+        }
+    }
+
+    /// What a member says of its replica.
+    pub fn status(&mut self, member: usize) -> ReplicaStatus {
+        let words = self.ask(member, "status");
+        let [role, term, leader, _first, _last, applied_index] = &words[..] else {
+            panic!("member {}: a status of another form: {words:?}", member + 1);
+        };
+        ReplicaStatus {
+            role: role.clone(),
+            term: number(term),
+            leader: number(leader),
+            applied_index: number(applied_index),
+        }
+    }
+
+    /// What a member says of its node.
+    pub fn node_status(&mut self, member: usize) -> NodeStatus {
+        let words = self.ask(member, "node");
+        let [_connected, frames, connections, full, failure] = &words[..] else {
+            panic!("member {}: a status of another form: {words:?}", member + 1);
+        };
+        NodeStatus {
+            refused_frames: number(frames),
+            refused_connections: number(connections),
+            is_full: full == "true",
+            failure: failure.clone(),
+        }
+    }
+
+    /// The words behind the question in the line that answers it.
+    fn ask(&mut self, member: usize, question: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let process = self.members[member].as_mut().expect("the member is running");
+        assert!(process.say(question), "member {} is gone", member + 1);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = process.hear(left).unwrap_or_else(|| {
+                panic!("member {} ended, or does not answer '{question}'", member + 1)
+            });
+            let mut words = line.split(' ').map(str::to_string);
+            match words.next() {
+                Some(word) if word == question => return words.collect(),
+                _ => self.history.heard(&line),
+            }
+        }
+    }
+
+    /// Waits until all running members follow one leader in one term; its position and term.
+    pub fn leader(&mut self) -> (usize, u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let alive: Vec<usize> =
+                (0..self.members.len()).filter(|m| self.is_running(*m)).collect();
+            let seen: Vec<(u64, u64)> = alive
+                .iter()
+                .map(|member| self.status(*member))
+                .map(|status| (status.leader, status.term))
+                .collect();
+            if seen.iter().all(|one| *one == seen[0]) && seen[0].0 != 0 {
+                return (seen[0].0 as usize - 1, seen[0].1);
+            }
+            assert!(Instant::now() < deadline, "the members follow no common leader: {seen:?}");
         }
     }
 
@@ -165,6 +298,10 @@ impl Cluster {
         }
         dumps[0].len()
     }
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| panic!("'{word}' is not a number"))
 }
 
 /// Addresses on loopback that are free now. Another process may take one; the caller's start then fails and says so.

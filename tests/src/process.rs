@@ -8,14 +8,20 @@ use std::time::Duration;
 
 pub struct Process {
     child: Child,
-    input: ChildStdin,
+    /// `None` once it was told that there is nothing more to come.
+    input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Process {
     pub fn start(program: &str, arguments: &[String]) -> Process {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments);
+        Process::run(command)
+    }
+
+    pub fn run(mut command: Command) -> Process {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // SAFETY: only an async-signal-safe call is made between fork and exec.
         unsafe {
             command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
@@ -24,7 +30,7 @@ impl Process {
             });
         }
         let mut child = command.spawn().expect("the member's program starts");
-        let input = child.stdin.take().expect("its input is a pipe");
+        let input = child.stdin.take();
         let output = child.stdout.take().expect("its output is a pipe");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -39,7 +45,8 @@ impl Process {
 
     /// Says a line; false if the process is gone.
     pub fn say(&mut self, line: &str) -> bool {
-        writeln!(self.input, "{line}").and_then(|()| self.input.flush()).is_ok()
+        let Some(input) = &mut self.input else { return false };
+        writeln!(input, "{line}").and_then(|()| input.flush()).is_ok()
     }
 
     /// The next line it prints; `None` if it is gone or says nothing in time.
@@ -52,9 +59,24 @@ impl Process {
         self.lines.try_iter().collect()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: i32) {
         // SAFETY: the child has not been waited for, so its id cannot have been given to another process.
         unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Closes its input, which asks it to end, and returns all that it had printed.
+    pub fn finish(mut self) -> Vec<String> {
+        self.input = None;
+        self.reap()
     }
 
     /// Waits for its end and returns all that it had printed.

@@ -3,9 +3,8 @@
 //!
 //! `LIBRAFT_CRASH_ROUNDS` (20) says how many rounds, `LIBRAFT_CRASH_SEED` which faults.
 
-use std::path::PathBuf;
-
 use libraft_tests::cluster::{Cluster, Settings};
+use libraft_tests::fresh_directory;
 use libraft_tests::random::Random;
 
 const MEMBERS: usize = 3;
@@ -17,19 +16,11 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-fn fresh_directory(name: &str) -> PathBuf {
-    let directory =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&directory);
-    std::fs::create_dir_all(&directory).expect("the test's directory can be made");
-    directory
-}
-
 fn rounds_of_crashes(name: &str, settings: Settings, seed: u64) {
     let rounds = setting("LIBRAFT_CRASH_ROUNDS", 20);
     let seed = setting("LIBRAFT_CRASH_SEED", seed);
     println!("{name}: {rounds} rounds, LIBRAFT_CRASH_SEED={seed}");
-    let directory = fresh_directory(name);
+    let directory = fresh_directory(env!("CARGO_TARGET_TMPDIR"), name);
     let mut random = Random::new(seed);
     let mut cluster = Cluster::start(env!("CARGO_BIN_EXE_list_member"), &directory, settings);
     for round in 1..=rounds {
@@ -69,12 +60,13 @@ fn rounds_of_crashes(name: &str, settings: Settings, seed: u64) {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9_on_every_member_once_and_in_order() {
-    let settings = Settings { members: MEMBERS, snapshot_entries: 0, quick: true };
+    let settings = Settings { members: MEMBERS, ..Settings::default() };
     rounds_of_crashes("crash", settings, 1);
 }
 
 #[test]
 fn what_was_acknowledged_survives_kill_9_while_snapshots_compact_the_log() {
-    let settings = Settings { members: MEMBERS, snapshot_entries: 500, quick: false };
+    let settings =
+        Settings { members: MEMBERS, snapshot_entries: 500, quick: false, ..Settings::default() };
     rounds_of_crashes("crash-with-snapshots", settings, 2);
 }

@@ -1,8 +1,14 @@
 //! A member whose state is the list of everything it applied. Told by lines on its input what to do:
 //!
-//! `put <text>`: proposes; prints `done <text> <index>`, `rejected <text> <code>` or `unknown <text> <code>`.
+//! `put <text> <n>`: proposes the text, a space and n bytes more; prints `done <text> <index>`,
+//! `rejected <text> <code>` or `unknown <text> <code>`.
 //! `dump`: after a linearizable read prints `entry <text>` for all, then `end <count>`; or `failed <why>`.
-//! `status`: prints `status <role> <term> <first index> <last index> <applied index>`.
+//! `status`: prints `status <role> <term> <leader> <first index> <last index> <applied index>`; the leader
+//! is 0 if it is unknown.
+//! `node`: prints `node <connected peers> <refused frames> <refused connections> <full> <failure>`; the
+//! failure is `-` or a code.
+//!
+//! With `LIST_MEMBER_SIGPIPE=default` in its environment SIGPIPE kills it, as it does a C program.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -13,6 +19,10 @@ use libraft::{Completer, Error, Group, GroupOptions, InitialMember, Node, NodeOp
 use libraft_tests::machine::{Applied, List};
 
 fn main() {
+    if std::env::var_os("LIST_MEMBER_SIGPIPE").is_some_and(|action| action == "default") {
+        // SAFETY: no handler is installed, and no other thread runs yet.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Err(error) = run(&arguments) {
         println!("failed {error}");
@@ -20,9 +30,10 @@ fn main() {
     }
 }
 
-/// Arguments: node id, directory, snapshot entries, quick (0 or 1), then `<id>=<address>` of all initial members.
+/// Arguments: node id, directory, snapshot entries, quick (0 or 1), tick in milliseconds, then `<id>=<address>` of all
+/// initial members.
 fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    let [node_id, directory, snapshot_entries, quick, members @ ..] = arguments else {
+    let [node_id, directory, snapshot_entries, quick, tick_ms, members @ ..] = arguments else {
         return Err("arguments are missing".into());
     };
     let node_id: u64 = node_id.parse()?;
@@ -38,7 +49,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
         node_id,
         directory: PathBuf::from(directory),
         listen_address,
-        tick_ms: 20,
+        tick_ms: tick_ms.parse()?,
         segment_bytes: 2 << 20,
         ..NodeOptions::default()
     })?;
@@ -58,9 +69,13 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_once(' ') {
-            Some(("put", text)) => put(&group, text),
+            Some(("put", what)) => {
+                let (text, bytes) = what.split_once(' ').ok_or("a put is <text> <n>")?;
+                put(&group, text, bytes.parse()?);
+            }
             _ if line == "dump" => dump(&group, &applied),
             _ if line == "status" => status(&group),
+            _ if line == "node" => node_status(&node),
             _ => return Err(format!("'{line}' is not understood").into()),
         }
     }
@@ -68,10 +83,10 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn put(group: &Group, text: &str) {
+fn put(group: &Group, text: &str, padding_bytes: usize) {
     let name = text.to_string();
     let accepted = group.propose(
-        text.as_bytes(),
+        format!("{text} {:padding_bytes$}", "").as_bytes(),
         Completer::new(move |result| match result {
             Ok(completion) => println!("done {name} {}", completion.index),
             Err(error) => tell_failure(&name, &error),
@@ -104,7 +119,8 @@ fn dump(group: &Group, applied: &Applied) {
     let entries = applied.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     let mut text = String::new();
     for entry in &entries {
-        text.push_str(&format!("entry {}\n", String::from_utf8_lossy(entry)));
+        let entry = String::from_utf8_lossy(entry);
+        text.push_str(&format!("entry {}\n", entry.split(' ').next().unwrap_or_default()));
     }
     print!("{text}");
     println!("end {}", entries.len());
@@ -113,8 +129,27 @@ fn dump(group: &Group, applied: &Applied) {
 fn status(group: &Group) {
     match group.status() {
         Ok(status) => println!(
-            "status {:?} {} {} {} {}",
-            status.role, status.term, status.first_index, status.last_index, status.applied_index
+            "status {:?} {} {} {} {} {}",
+            status.role,
+            status.term,
+            status.leader.map_or(0, |leader| leader.node_id),
+            status.first_index,
+            status.last_index,
+            status.applied_index
+        ),
+        Err(error) => println!("failed {error}"),
+    }
+}
+
+fn node_status(node: &Node) {
+    match node.status() {
+        Ok(status) => println!(
+            "node {} {} {} {} {}",
+            status.connected_peers,
+            status.refused_frames,
+            status.refused_connections,
+            status.log.full,
+            status.failure.map_or("-".to_string(), |error| format!("{:?}", error.code))
         ),
         Err(error) => println!("failed {error}"),
     }
