@@ -2,6 +2,7 @@
 
 mod calls;
 mod formation;
+mod fuzz;
 mod members;
 mod messages;
 mod random;

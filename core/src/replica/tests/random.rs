@@ -12,18 +12,22 @@ use crate::ids::{Index, NodeId, Term, Uuid};
 use crate::machine::MachineKind;
 use crate::replica::{Event, MemberChange, Notice, ReplicaOptions, Role};
 
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
+    pub fn new(seed: u64) -> Chance {
+        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
     /// A number below `limit`.
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % limit
     }
 
-    fn one_in(&mut self, chances: u64) -> bool {
+    pub fn one_in(&mut self, chances: u64) -> bool {
         self.below(chances) == 0
     }
 }
@@ -207,7 +211,7 @@ fn disturb(world: &mut World, chance: &mut Chance, replacing: &mut Replacing, no
 }
 
 fn run(seed: u64, steps: u64) {
-    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut chance = Chance::new(seed);
     let nodes = 3 + chance.below(3);
     let mut world = World { jitter: seed, ..World::default() };
     let initial: Vec<NodeId> = (1..=nodes).collect();
