@@ -350,6 +350,10 @@ impl<C> Replica<C> {
                 self.proposals.complete(given.sequence, &mut self.out.completions, Ok(completion));
             }
         }
+        self.reads.applied(self.apply.applied(), &mut self.out.completions);
+        if !self.proposals.has_terms_below(through_term) {
+            return;
+        }
         let leader = self.leader();
         let overwritten = || {
             let message = "a new leader came before the proposal was committed; it was not made";
@@ -357,6 +361,5 @@ impl<C> Replica<C> {
         };
         let done = &mut self.out.completions;
         self.proposals.complete_terms(|term| term < through_term, done, overwritten);
-        self.reads.applied(self.apply.applied(), &mut self.out.completions);
     }
 }

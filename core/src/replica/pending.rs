@@ -174,6 +174,11 @@ impl<C> Proposals<C> {
         self.find(sequence).is_some_and(|position| self.runs[position].to == leader)
     }
 
+    /// Whether something left under a term before this one.
+    pub fn has_terms_below(&self, term: Term) -> bool {
+        self.runs.front().is_some_and(|run| run.term < term)
+    }
+
     /// Completes all that left under a term that `applies` to.
     pub fn complete_terms(
         &mut self,

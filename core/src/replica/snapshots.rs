@@ -154,10 +154,10 @@ impl<C> Replica<C> {
         if self.snapshots.taking.is_some() || self.snapshots.installing.is_some() {
             return;
         }
-        let Some((index, term, membership)) = self.point_of_machine() else { return };
-        if !self.is_snapshot_due(index) {
+        if !self.is_snapshot_due(self.apply.given()) {
             return;
         }
+        let Some((index, term, membership)) = self.point_of_machine() else { return };
         let snapshot = self.next_snapshot_id();
         let snapshots = &mut self.snapshots;
         snapshots.wanted = None;

@@ -343,3 +343,45 @@ fn proposals_beyond_the_limit_of_uncommitted_bytes_are_answered_busy() {
     assert_eq!(world.code(second), (Code::Busy, Outcome::Rejected));
     assert!(world.outcome(third).is_ok());
 }
+
+#[test]
+fn a_read_waits_until_this_nodes_machine_has_applied_what_was_committed_before_it() {
+    let mut world = World::formed(3);
+    let write = world.propose(1, "x");
+    // Everything happens but the work of node 3's machine.
+    let go_on = |world: &mut World| {
+        for _ in 0..20 {
+            for node_id in 1..=3 {
+                world.sync(node_id);
+            }
+            world.work(1);
+            while let Some(packet) = world.network.pop_front() {
+                world.deliver(packet);
+            }
+        }
+    };
+    go_on(&mut world);
+    assert!(world.outcome(write).is_ok());
+    let read = world.read_index(3);
+    go_on(&mut world);
+    assert!(!world.is_done(read), "its machine has not applied the write");
+    world.work(3);
+    assert_eq!(world.outcome(read).as_ref().unwrap().index, 3);
+}
+
+#[test]
+fn a_call_that_a_snapshot_may_contain_is_unknown_at_once() {
+    let mut world = World::formed(3);
+    let call = world.propose(3, "of node 3");
+    // The leader gets it; node 3 hears nothing until the log begins behind it.
+    world.settle_without(3);
+    assert_eq!(world.applied(1), ["of node 3"]);
+    let completion = world.call(1);
+    world.step(1, Event::TakeSnapshot { completion });
+    world.settle_without(3);
+    for _ in 0..10 {
+        world.settle();
+    }
+    assert_eq!(world.code(call), (Code::OutcomeLost, Outcome::Unknown));
+    assert_eq!(world.applied(3), world.applied(1));
+}

@@ -452,6 +452,23 @@ impl World {
         }
     }
 
+    /// Lets everything happen that is under way, but nothing reaches one node, and no time passes.
+    pub fn settle_without(&mut self, cut_off: NodeId) {
+        for _ in 0..50 {
+            for node_id in
+                self.nodes.keys().copied().filter(|id| *id != cut_off).collect::<Vec<_>>()
+            {
+                self.sync(node_id);
+                self.work(node_id);
+            }
+            while let Some(packet) = self.network.pop_front() {
+                if packet.to != cut_off {
+                    self.deliver(packet);
+                }
+            }
+        }
+    }
+
     /// Ticks one node until it leads.
     pub fn elect(&mut self, node_id: NodeId) {
         for _ in 0..100 {
