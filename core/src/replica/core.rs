@@ -273,6 +273,9 @@ impl<C> Replica<C> {
         if let Some(raft) = self.raft.as_mut() {
             if raft.raft.state == StateRole::Leader || may_campaign {
                 raft.tick();
+            } else {
+                // Time passes all the same: a leader that is gone must not bind this replica's vote.
+                raft.raft.election_elapsed += 1;
             }
         }
     }

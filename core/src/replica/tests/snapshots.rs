@@ -188,6 +188,29 @@ fn an_on_disk_machine_that_is_below_the_log_waits_for_a_snapshot_and_does_not_ca
 }
 
 #[test]
+fn a_replica_that_waits_for_a_snapshot_still_votes_for_others() {
+    let mut world = lagging();
+    for _ in 0..5 {
+        world.settle();
+    }
+    world.crash(3);
+    world.node_mut(3).options.machine_kind = MachineKind::OnDisk;
+    world.node_mut(3).store.clear();
+    world.restart(3).unwrap();
+    // It hears the leader, which then goes away before it could help.
+    world.tick(1);
+    while let Some(packet) = world.network.pop_front() {
+        world.deliver(packet);
+    }
+    world.crash(1);
+    for _ in 0..40 {
+        world.settle();
+    }
+    assert_eq!(world.status(2).role, Role::Leader);
+    assert_eq!(world.applied(3), world.applied(2), "and is helped by the new leader");
+}
+
+#[test]
 fn a_machine_that_is_ahead_of_the_commit_index_raises_it() {
     let mut world = World::default();
     let kind = MachineKind::OnDisk;
