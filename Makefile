@@ -27,14 +27,14 @@ SYSTEM_LIBS := -pthread -ldl -lm
 help: ## list the targets
 	@echo "libraft $(VERSION)"
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
-	@echo "Settings: PREFIX=$(PREFIX) DESTDIR= PROFILE=$(PROFILE) CC=$(CC) ROUNDS=20"
+	@echo "Settings: PREFIX=$(PREFIX) DESTDIR= PROFILE=$(PROFILE) CC=$(CC) ROUNDS=$(ROUNDS)"
 
 demo: kv ## four processes, a killed leader, a newcomer: see it work (needs cargo, gcc, make)
 	@$(run-demo)
 
 # Run by make itself, without a shell in between: so the demo sees it when make is killed.
 define run-demo
-$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-tests --bin demo
+$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 @$(BUILD)/demo --kv $(BUILD)/kv --source . --work target/demo
 endef
 
@@ -69,8 +69,10 @@ test-install: setup
 test-demo: setup kv
 	@$(run-demo)
 
+# Such as BENCH="--seconds 1 --sizes 16".
+BENCH ?=
 bench: build ## throughput, latency and CPU of three replicas beside the machine's own floor
-	@$(CARGO) run --locked --quiet --profile $(PROFILE) -p raftctl -- bench
+	@$(CARGO) run --locked --quiet --profile $(PROFILE) -p raftctl -- bench $(BENCH)
 
 # How often `make soak` kills.
 ROUNDS ?= 200
