@@ -151,6 +151,9 @@ impl<C> Replica<C> {
             let membership_index = self.history.back().map_or(0, |(index, _)| *index);
             self.snapshots.wanted = self.snapshots.wanted.max(Some(index.max(membership_index)));
         }
+        // It may have been asked for again while the one that suits was being written.
+        let held = raft.store().snapshot_index();
+        self.snapshots.wanted.take_if(|wanted| *wanted <= held);
         if self.snapshots.taking.is_some() || self.snapshots.installing.is_some() {
             return;
         }

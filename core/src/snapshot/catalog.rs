@@ -72,10 +72,10 @@ impl Catalog {
         if !matches!(slot.state, State::Writing) {
             return false;
         }
-        let group_id = manifest.group_id;
+        let (group_id, snapshot) = (manifest.group_id, manifest.snapshot);
         if confirmed {
             slot.state = State::Ready(manifest);
-            self.supersede(group_id);
+            self.supersede(group_id, snapshot);
         } else {
             slot.state = State::Unconfirmed(manifest);
         }
@@ -102,7 +102,7 @@ impl Catalog {
         let Some(slot) = self.slot(group_id, snapshot) else { return };
         if let State::Unconfirmed(manifest) = &slot.state {
             slot.state = State::Ready(manifest.clone());
-            self.supersede(group_id);
+            self.supersede(group_id, snapshot);
         }
     }
 
@@ -167,23 +167,27 @@ impl Catalog {
     }
 
     /// A snapshot became ready: it takes the place of the older ones, and of damaged ones.
-    fn supersede(&mut self, group_id: GroupId) {
+    fn supersede(&mut self, group_id: GroupId, snapshot: Uuid) {
         for slot in self.groups.get_mut(&group_id).into_iter().flat_map(HashMap::values_mut) {
             if matches!(slot.state, State::Damaged(_)) {
                 slot.state = State::Doomed;
             }
         }
-        self.doom_older(group_id);
+        self.doom_older(group_id, Some(snapshot));
     }
 
-    /// Dooms what the newest ready snapshot makes superfluous. Without one, nothing is.
-    pub(super) fn doom_older(&mut self, group_id: GroupId) {
+    /// Dooms what the newest ready snapshot makes superfluous. Without one, nothing is. Of several at one index
+    /// `latest`, which became ready just now, is the newest: the replica goes on with that one.
+    pub(super) fn doom_older(&mut self, group_id: GroupId, latest: Option<Uuid>) {
         let Some(slots) = self.groups.get_mut(&group_id) else { return };
         let ready = slots.values().filter_map(|slot| match &slot.state {
-            State::Ready(manifest) => Some((rank(manifest), manifest.snapshot)),
+            State::Ready(manifest) => {
+                let is_latest = Some(manifest.snapshot) == latest;
+                Some((rank(manifest), is_latest, manifest.snapshot))
+            }
             _ => None,
         });
-        let Some((newest, newest_id)) = ready.max() else { return };
+        let Some((newest, _, newest_id)) = ready.max() else { return };
         for (snapshot, slot) in slots {
             let superfluous = match &slot.state {
                 State::Ready(_) => *snapshot != newest_id,

@@ -204,7 +204,7 @@ impl SnapshotStore {
             };
             self.catalog().found(group_id, snapshot, found);
         }
-        self.catalog().doom_older(group_id);
+        self.catalog().doom_older(group_id, None);
         if orphaned {
             self.delete_if_empty(Path::new(&group_id.to_string()))?;
         }
