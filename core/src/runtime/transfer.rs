@@ -26,7 +26,8 @@ pub(crate) struct Shipment {
     formation: Uuid,
     from: u64,
     timeout: Duration,
-    address: Option<String>,
+    /// Where the peer may be found, best first.
+    addresses: Vec<String>,
     pub(super) order: SendSnapshot,
 }
 
@@ -39,7 +40,12 @@ impl EventLoop {
 
     pub(super) fn shipment(&self, key: GroupKey, order: SendSnapshot) -> Option<Shipment> {
         let hosted = self.groups.get(&key)?;
-        let address = hosted.peers.iter().find(|(peer, _)| *peer == order.peer);
+        let listed = hosted.peers.iter().find(|(peer, _)| *peer == order.peer);
+        // What it said itself is newer than what the membership says, if it moved.
+        let told = self.transport.told_address(order.peer);
+        let mut addresses: Vec<String> = told.map(str::to_string).into_iter().collect();
+        addresses.extend(listed.map(|(_, address)| address.clone()));
+        addresses.dedup();
         let status = hosted.group.status();
         Some(Shipment {
             node: self.node.clone(),
@@ -48,7 +54,7 @@ impl EventLoop {
             formation: status.formation,
             from: status.raft_id,
             timeout: Duration::from_millis(hosted.group.options.snapshot_transfer_timeout_ms),
-            address: address.map(|(_, address)| address.clone()),
+            addresses,
             order,
         })
     }
@@ -110,21 +116,27 @@ impl Shipment {
 
     fn send(&self, begin: &Begin, source: Source) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
-        let Some(address) = &self.address else {
-            return Err(Error::rejected(Code::Unreachable, "the peer's address is not known"));
-        };
-        let peer = self.order.peer;
-        let own = self.node.introduction();
-        let (stream, found) =
-            dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT)?;
-        if found != peer {
-            return Err(Error::rejected(
-                Code::HandshakeRefused,
-                format!("node {} at {address} is not the member it was any more", peer.node_id),
-            ));
-        }
+        let stream = self.dial()?;
         let _line = self.node.lines.hold(&stream)?;
         send_snapshot(stream, begin, source, deadline, |_| {})
+    }
+
+    fn dial(&self) -> Result<TcpStream> {
+        let peer = self.order.peer;
+        let own = self.node.introduction();
+        let mut failure = Error::rejected(Code::Unreachable, "the peer's address is not known");
+        for address in &self.addresses {
+            match dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT) {
+                Ok((stream, found)) if found == peer => return Ok(stream),
+                Ok(_) => {
+                    let message =
+                        format!("node {} at {address} is not the member it was", peer.node_id);
+                    failure = Error::rejected(Code::HandshakeRefused, message);
+                }
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
     fn report(self, result: Result<()>) {

@@ -134,6 +134,12 @@ impl Transport {
         }
     }
 
+    /// The address that a node which is connected to us says it has.
+    pub fn told_address(&self, identity: PeerIdentity) -> Option<&str> {
+        let told = self.peers.get(&identity.node_id)?.told.as_ref();
+        told.filter(|told| told.incarnation == identity.incarnation).map(|told| &*told.address)
+    }
+
     /// Changes what is known of a node (which is then forgotten if it is neither listed nor
     /// connected to us), and ends the connections that no longer fit.
     pub(super) fn change_peer(&mut self, node_id: NodeId, change: impl FnOnce(&mut Peer)) {
