@@ -198,9 +198,8 @@ fn an_apply_that_blocks_for_twenty_election_timeouts_costs_no_election() {
 fn a_failing_apply_stops_its_group_on_its_node_only_and_the_error_is_kept() {
     let folder = Folder::new();
     let members = cluster(&folder, 3, |node_id| Behaviour {
-        before_apply: (node_id == 1).then(|| -> support::Hook {
-            Box::new(|| Err(MachineError::new("the plate is full")))
-        }),
+        before_apply: (node_id == 1)
+            .then(|| -> support::Hook { Box::new(|| Err(MachineError::new("the plate is full"))) }),
         ..Behaviour::default()
     });
     eventually("the others to go on", || propose(&members[1].group, "x").ok());

@@ -111,6 +111,18 @@ fn the_newest_snapshot_is_kept_and_the_older_ones_are_deleted() {
 }
 
 #[test]
+fn of_two_snapshots_at_one_index_the_one_that_was_finished_last_is_kept() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let disk = MemoryDisk::new();
+        let store = open(&disk);
+        put(&store, first, 10, b"state").unwrap();
+        put(&store, second, 10, b"state").unwrap();
+        assert_eq!(read(&store, second).unwrap(), b"state");
+        assert_eq!(folders(&disk), [uuid(second).to_string()]);
+    }
+}
+
+#[test]
 fn a_pinned_snapshot_is_deleted_only_when_the_last_pin_is_gone() {
     let disk = MemoryDisk::new();
     let store = open(&disk);
