@@ -1,4 +1,5 @@
-//! What the state machine is given, and how far it is. Only indexes are kept: payloads are read again through the cache.
+//! What the state machine is given, and how far it is. Only indexes are kept: payloads are read
+//! again through the cache.
 
 use std::collections::VecDeque;
 
@@ -24,7 +25,8 @@ pub struct Given {
     pub sequence: u64,
 }
 
-/// Entries that the machine was given at once. A batch without any stands for entries that it is not shown.
+/// Entries that the machine was given at once. A batch without any stands for entries that it is
+/// not shown.
 #[derive(Debug)]
 pub struct Batch {
     pub given: Vec<Given>,
@@ -111,7 +113,8 @@ impl ApplyQueue {
         own
     }
 
-    /// Gives entries to the machine: those it is shown, ids stripped. They continue what it was given.
+    /// Gives entries to the machine: those it is shown, ids stripped. They continue what it was
+    /// given.
     pub fn give(&mut self, entries: &[Entry], raft_id: RaftId, boot: u64) -> Vec<AppliedEntry> {
         let mut shown = Vec::with_capacity(entries.len());
         let mut batch = Batch { given: Vec::new(), through: 0, through_term: 0, bytes: 0 };
@@ -140,8 +143,8 @@ impl ApplyQueue {
         shown
     }
 
-    /// The oldest batch, if it is done: `results` are the machine's for it, or it needs none. `Err` says how many results
-    /// there should have been.
+    /// The oldest batch, if it is done: `results` are the machine's for it, or it needs none. `Err`
+    /// says how many results there should have been.
     pub fn take_done(&mut self, results: Option<&[Bytes]>) -> Result<Option<Batch>, usize> {
         let Some(front) = self.outstanding.front() else {
             return if results.is_some() { Err(0) } else { Ok(None) };

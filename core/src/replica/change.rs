@@ -83,8 +83,8 @@ impl<C> Replica<C> {
         Ok(())
     }
 
-    /// Proposes what is due: the end of a joint configuration, whoever began it, or a change that waits. Whether something
-    /// was proposed.
+    /// Proposes what is due: the end of a joint configuration, whoever began it, or a change that
+    /// waits. Whether something was proposed.
     pub(super) fn drive_change(&mut self) -> bool {
         let Some(raft) = self.raft.as_ref() else { return false };
         let takes_entry = raft.raft.state == StateRole::Leader
@@ -175,8 +175,11 @@ impl<C> Replica<C> {
     /// What the membership means for this replica, and for a call that waits for it.
     fn configuration_in_force(&mut self, index: Index, term: Term) {
         if let Some(call) = self.change.as_mut() {
-            if matches!(call.stage, Stage::Proposed { index: own, term: own_term } if own == index && own_term == term)
-            {
+            let is_its_entry = match call.stage {
+                Stage::Proposed { index: own, term: own_term } => own == index && own_term == term,
+                _ => false,
+            };
+            if is_its_entry {
                 call.stage = Stage::Joint;
             }
         }
@@ -198,7 +201,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// This replica was removed. A leader first asks the voter that holds most of the log to take over.
+    /// This replica was removed. A leader first asks the voter that holds most of the log to take
+    /// over.
     fn hand_over_and_stop(&mut self) {
         if let Some(raft) = self.raft.as_mut().filter(|raft| raft.raft.state == StateRole::Leader) {
             let voters = self.membership.voters().map(|member| member.raft_id);
@@ -214,7 +218,10 @@ impl<C> Replica<C> {
 
     /// A committed entry of `term` was handed out: a change of an earlier term will never come.
     pub(super) fn settle_change(&mut self, term: Term) {
-        let lost = |call: &mut ChangeCall<C>| matches!(call.stage, Stage::Proposed { term: own, .. } if own < term);
+        let lost = |call: &mut ChangeCall<C>| match call.stage {
+            Stage::Proposed { term: own, .. } => own < term,
+            _ => false,
+        };
         if let Some(call) = self.change.take_if(lost) {
             let message = "a new leader came before the change was committed; it was not made";
             let error = Error::rejected(Code::Overwritten, message).with_leader(self.leader());

@@ -1,7 +1,7 @@
 //! Configuration entries: how a change of the membership is written into the log and read from it.
 //!
-//! Every change goes through joint consensus. The entry that enters the joint configuration, and the one that leaves it,
-//! each carry the complete membership that holds once they are in force.
+//! Every change goes through joint consensus. The entry that enters the joint configuration, and
+//! the one that leaves it, each carry the complete membership that holds once they are in force.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -62,7 +62,8 @@ impl ConfChange {
             change(ChangeType::Remove, member.raft_id);
         }
         if changes.is_empty() {
-            // Only addresses change. raft-rs takes a change without steps for the end of a joint configuration.
+            // Only addresses change. raft-rs takes a change without steps for the end of a joint
+            // configuration.
             let voter = next.voters().next().map_or(0, |member| member.raft_id);
             changes.push(SingleChange { change_type: ChangeType::AddVoter as i32, raft_id: voter });
         }
@@ -112,8 +113,8 @@ impl ConfChange {
     }
 }
 
-/// Plans a change: the joint configuration it leads to, and the entry that enters it. `caught_up` says whether the
-/// learner with this raft id holds nearly all of the log.
+/// Plans a change: the joint configuration it leads to, and the entry that enters it. `caught_up`
+/// says whether the learner with this raft id holds nearly all of the log.
 pub fn plan(
     current: &Membership,
     steps: &[MemberChange],

@@ -74,14 +74,15 @@ pub(super) enum Phase {
 
 /// A group's copy on one node, without I/O.
 ///
-/// **Threads**: none of its own; whoever owns it calls [`step`](Replica::step) for everything that happens and then
-/// [`drain`](Replica::drain) for everything that follows.
+/// **Threads**: none of its own; whoever owns it calls [`step`](Replica::step) for everything
+/// that happens and then [`drain`](Replica::drain) for everything that follows.
 pub struct Replica<C> {
     pub(super) options: ReplicaOptions,
     pub(super) phase: Phase,
     pub(super) meta: Meta,
     pub(super) membership: Membership,
-    /// The memberships since the last entry that the machine was given: a snapshot needs the one of its index.
+    /// The memberships since the last entry that the machine was given: a snapshot needs the one of
+    /// its index.
     pub(super) history: VecDeque<(Index, Bytes)>,
     /// Senders that are newer than this replica's membership.
     pub(super) contacts: Vec<(RaftId, PeerIdentity)>,
@@ -115,16 +116,19 @@ pub struct Replica<C> {
 }
 
 impl<C> Replica<C> {
-    /// Opens a replica. `recovered` is what the log holds of the group; `None` if it is new on this node.
-    /// `machine_applied` is the index up to which the state machine holds the group's state already: what `open` of an
-    /// on-disk machine returned, or the index of the local snapshot that another one was restored from; 0 for nothing.
-    /// `reader` reads the entries that are no longer in memory.
+    /// Opens a replica. `recovered` is what the log holds of the group; `None` if it is new on this
+    /// node. `machine_applied` is the index up to which the state machine holds the group's state
+    /// already: what `open` of an on-disk machine returned, or the index of the local snapshot that
+    /// another one was restored from; 0 for nothing. `reader` reads the entries that are no longer
+    /// in memory.
     ///
-    /// A machine whose state ends before the log begins takes no part in elections; it waits for a snapshot.
+    /// A machine whose state ends before the log begins takes no part in elections; it waits for a
+    /// snapshot.
     ///
-    /// **Errors**: `MachineAhead` if the machine holds more than the log; `InitialMembersConflict` if the log holds a group
-    /// with other initial members, or the list is unusable; `WrongIdentity` if the log belongs to another life of the data
-    /// directory; `Corrupted`; `InvalidArgument`.
+    /// **Errors**: `MachineAhead` if the machine holds more than the log; `InitialMembersConflict`
+    /// if the log holds a group with other initial members, or the list is unusable;
+    /// `WrongIdentity` if the log belongs to another life of the data directory; `Corrupted`;
+    /// `InvalidArgument`.
     pub fn open(
         options: ReplicaOptions,
         recovered: Option<&RecoveredGroup>,
@@ -180,7 +184,8 @@ impl<C> Replica<C> {
 
     /// Takes an event in. What follows from it comes out of the next [`drain`](Replica::drain).
     ///
-    /// Never panics: should raft-rs or the replica itself do, the replica is out of service from then on.
+    /// Never panics: should raft-rs or the replica itself do, the replica is out of service from
+    /// then on.
     pub fn step(&mut self, event: Event<C>) {
         self.stepped = true;
         self.guarded(|replica| {
@@ -274,14 +279,16 @@ impl<C> Replica<C> {
             if raft.raft.state == StateRole::Leader || may_campaign {
                 raft.tick();
             } else {
-                // Time passes all the same: a leader that is gone must not bind this replica's vote.
+                // Time passes all the same: a leader that is gone must not bind this replica's
+                // vote.
                 raft.raft.election_elapsed += 1;
             }
         }
     }
 
-    /// Whether raft-rs may start an election. It must not while a snapshot is on its way to the disk, or while the
-    /// machine's state ends before the log begins, and a single voter must not before its log is durable.
+    /// Whether raft-rs may start an election. It must not while a snapshot is on its way to the
+    /// disk, or while the machine's state ends before the log begins, and a single voter must not
+    /// before its log is durable.
     pub(super) fn may_campaign(&self) -> bool {
         let Some(raft) = self.raft.as_ref() else { return false };
         let alone = raft.raft.prs().is_singleton();
@@ -297,7 +304,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Puts the replica out of service for good. What never left is rejected; of the rest nobody knows.
+    /// Puts the replica out of service for good. What never left is rejected; of the rest nobody
+    /// knows.
     pub(super) fn fail(&mut self, error: Error) {
         if matches!(self.phase, Phase::Stopped) {
             return;

@@ -7,10 +7,11 @@ use crate::error::Result;
 use crate::ids::{Index, NodeId, RaftId, Term, Uuid};
 use crate::log::Record;
 
-/// All that a replica wants done after a batch of events. The caller drains it and keeps it for the next batch.
+/// All that a replica wants done after a batch of events. The caller drains it and keeps it for the
+/// next batch.
 pub struct Effects<C> {
-    /// Records for the journal, in order. If there are any, `number` is set, and the caller owes one
-    /// [`super::Event::Persisted`] with it (or a later one) once they are durable.
+    /// Records for the journal, in order. If there are any, `number` is set, and the caller owes
+    /// one [`super::Event::Persisted`] with it (or a later one) once they are durable.
     pub records: Vec<Record>,
     pub number: u64,
     /// Whether the records must be synced now, or may wait for the next that must.
@@ -58,8 +59,8 @@ impl<C> Effects<C> {
             && self.notices.is_empty()
     }
 
-    /// Moves everything from `other` behind what is here. Buffers are swapped where they can be, so that a caller who
-    /// keeps its effects for the next batch keeps the memory too.
+    /// Moves everything from `other` behind what is here. Buffers are swapped where they can be, so
+    /// that a caller who keeps its effects for the next batch keeps the memory too.
     pub(super) fn take_from(&mut self, other: &mut Effects<C>) {
         append(&mut self.records, &mut other.records);
         append(&mut self.messages, &mut other.messages);
@@ -119,8 +120,9 @@ pub enum MachineWork {
     TakeSnapshot { snapshot: Uuid, index: Index, term: Term, membership: Bytes },
     /// Replace the state by this snapshot of the store.
     Restore { snapshot: Uuid, index: Index, term: Term },
-    /// Send the state as it is after all work before this to a peer, straight from the machine: an on-disk machine's
-    /// snapshots hold no state. Answered by `SnapshotSent`, whenever the transfer has ended.
+    /// Send the state as it is after all work before this to a peer, straight from the machine: an
+    /// on-disk machine's snapshots hold no state. Answered by `SnapshotSent`, whenever the transfer
+    /// has ended.
     Stream { send: SendSnapshot, index: Index, term: Term, membership: Bytes },
 }
 

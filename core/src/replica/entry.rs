@@ -1,7 +1,8 @@
 //! What an entry's data looks like: the id of its proposal, then the payload.
 //!
-//! The id is three varints (LEB128): the raft id of the replica that the proposal came from, that replica's boot counter,
-//! and a sequence number within the boot. An entry without data is the empty one that a new leader appends.
+//! The id is three varints (LEB128): the raft id of the replica that the proposal came from, that
+//! replica's boot counter, and a sequence number within the boot. An entry without data is the
+//! empty one that a new leader appends.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use raft::eraftpb::Entry;
@@ -26,7 +27,8 @@ impl ProposalId {
         write_varint(buffer, self.sequence);
     }
 
-    /// The id at the start of an entry's data, and how many bytes it takes. `None` if the data does not start with one.
+    /// The id at the start of an entry's data, and how many bytes it takes. `None` if the data does
+    /// not start with one.
     pub fn read(data: &[u8]) -> Option<(ProposalId, usize)> {
         let mut at = 0;
         let raft_id = read_varint(data, &mut at)?;
@@ -39,7 +41,8 @@ impl ProposalId {
     }
 }
 
-/// The bytes that an entry is counted with against the limits: its data and a little for what surrounds it.
+/// The bytes that an entry is counted with against the limits: its data and a little for what
+/// surrounds it.
 pub fn entry_bytes(entry: &Entry) -> u64 {
     (entry.data.len() + entry.context.len()) as u64 + 32
 }

@@ -7,14 +7,15 @@ use raft::eraftpb::Entry;
 use super::entry::entry_bytes;
 use crate::ids::Index;
 
-/// Bounded in bytes, but for what must stay: what is not persisted, or not handed out by raft-rs, is never evicted.
+/// Bounded in bytes, but for what must stay: what is not persisted, or not handed out by raft-rs,
+/// is never evicted.
 #[derive(Debug, Default)]
 pub struct EntryCache {
     entries: VecDeque<Entry>,
     bytes: u64,
     bytes_max: u64,
-    /// Entries above `large_bytes_min`, and the largest of them since there was one: what the window of messages in
-    /// flight is sized by.
+    /// Entries above `large_bytes_min`, and the largest of them since there was one: what the
+    /// window of messages in flight is sized by.
     large_bytes_min: u64,
     large_count: u64,
     largest_bytes: u64,
@@ -35,7 +36,8 @@ impl EntryCache {
         self.bytes
     }
 
-    /// The size of the largest entry held, if it is a large one. Never too small; it may be that of one evicted.
+    /// The size of the largest entry held, if it is a large one. Never too small; it may be that of
+    /// one evicted.
     pub fn largest_bytes(&self) -> u64 {
         self.largest_bytes
     }
@@ -46,8 +48,8 @@ impl EntryCache {
         self.entries.get(index.checked_sub(first)? as usize)
     }
 
-    /// Entries from `low` up to, not including, `high`: as many as fit into `bytes_max`, but at least one. `None` if `low`
-    /// is not held.
+    /// Entries from `low` up to, not including, `high`: as many as fit into `bytes_max`, but at
+    /// least one. `None` if `low` is not held.
     pub fn range(&self, low: Index, high: Index, bytes_max: u64) -> Option<Vec<Entry>> {
         let first = self.first_index()?;
         let start = low.checked_sub(first)? as usize;

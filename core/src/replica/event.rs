@@ -8,7 +8,8 @@ use crate::ids::{Index, NodeId, RaftId, Term, Uuid};
 
 /// Something that happened. `C` is whatever the caller wants back when a call completes.
 pub enum Event<C> {
-    /// The clock moved by one tick. `jitter` is a fresh random number, from which the next election timeout is drawn.
+    /// The clock moved by one tick. `jitter` is a fresh random number, from which the next election
+    /// timeout is drawn.
     Tick {
         jitter: u64,
     },
@@ -46,11 +47,13 @@ pub enum Event<C> {
         low: Index,
         entries: Result<Vec<raft::eraftpb::Entry>>,
     },
-    /// The oldest outstanding `MachineWork::Apply` is done: one result for each of its entries, in order.
+    /// The oldest outstanding `MachineWork::Apply` is done: one result for each of its entries, in
+    /// order.
     Applied {
         results: Vec<Bytes>,
     },
-    /// The state machine failed. The replica stops; its pending calls complete with this error's code.
+    /// The state machine failed. The replica stops; its pending calls complete with this error's
+    /// code.
     MachineFailed {
         error: Error,
     },
@@ -93,13 +96,15 @@ pub enum Event<C> {
     StorageFailed {
         error: Error,
     },
-    /// The group is stopped: every pending call completes (unknown or rejected) with `error`'s code.
+    /// The group is stopped: every pending call completes (unknown or rejected) with `error`'s
+    /// code.
     Stop {
         error: Error,
     },
 }
 
-/// One step of a membership change. All steps of one change take effect together, through joint consensus.
+/// One step of a membership change. All steps of one change take effect together, through joint
+/// consensus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberChange {
     /// Adds a node as a learner. `incarnation` was learnt by connecting to it.

@@ -1,8 +1,9 @@
 //! How a group begins: its initial members meet before anyone votes.
 //!
-//! Every initial member tells all others its incarnation until it has stored, durably, the incarnations of all, and knows
-//! that all others have. Only then is there a replica that votes. So a member that was wiped in the meantime cannot take
-//! part with a fresh memory: it has another incarnation, and is refused by all who stored the old one.
+//! Every initial member tells all others its incarnation until it has stored, durably, the
+//! incarnations of all, and knows that all others have. Only then is there a replica that votes. So
+//! a member that was wiped in the meantime cannot take part with a fresh memory: it has another
+//! incarnation, and is refused by all who stored the old one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,13 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, RaftId, Uuid};
 use crate::log::Record;
 use crate::options::InitialMember;
+
+const WAITS: &str = "this node was started without initial members: it waits to be added";
+const NOT_THIS_LIFE: &str = "the group was formed without this life of your data directory; \
+     add the node as a new member, or replace the old one";
+const WIPED: &str = "this member's data directory was wiped while the group formed; \
+     wipe the group on all initial members and start again";
+const OTHER_LIST: &str = "the nodes were given different lists of initial members";
 
 pub struct Forming {
     /// By node id: member i has raft id i + 1.
@@ -77,7 +85,8 @@ pub fn begin<C>(replica: &mut Replica<C>) {
 
 /// A group that had begun to form when the node stopped.
 ///
-/// **Errors**: `InitialMembersConflict` if it is started without the list: the others could not be found.
+/// **Errors**: `InitialMembersConflict` if it is started without the list: the others could not be
+/// found.
 pub fn resume<C>(replica: &mut Replica<C>) -> Result<()> {
     let mut members = replica.options.initial_members.clone();
     if members.is_empty() {
@@ -134,7 +143,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Tells those who are not known to be complete, now and again, and begins the group once all are.
+    /// Tells those who are not known to be complete, now and again, and begins the group once all
+    /// are.
     pub(super) fn form(&mut self) {
         self.tell_round();
         self.try_form();
@@ -153,8 +163,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether this initial member has stored all others durably, and `formation` is what they form: then whoever sends
-    /// it knows that all have, and there is nothing left to wait for.
+    /// Whether this initial member has stored all others durably, and `formation` is what they
+    /// form: then whoever sends it knows that all have, and there is nothing left to wait for.
     pub(super) fn learns_formation(&mut self, formation: Uuid) -> bool {
         let Phase::Forming(forming) = &mut self.phase else { return false };
         let knows_all = forming.durable.len() == forming.members.len();
@@ -220,29 +230,23 @@ impl<C> Replica<C> {
         match &self.phase {
             Phase::Stopped => {}
             Phase::Waiting => {
-                self.refuse_peer(
-                    peer,
-                    from,
-                    Code::InitialMembersConflict,
-                    "this node was started without initial members: it waits to be added",
-                );
+                self.refuse_peer(peer, from, Code::InitialMembersConflict, WAITS);
             }
             Phase::Active => {
                 let known = self.meta.stored.get(&from) == Some(incarnation);
                 if !known {
-                    self.refuse_peer(peer, from, Code::InitialMembersConflict, "the group was formed without this life of your data directory; add the node as a new member, or replace the old one");
+                    self.refuse_peer(peer, from, Code::InitialMembersConflict, NOT_THIS_LIFE);
                 } else if *answer_wanted {
                     self.tell_formation(from, false);
                 }
             }
             Phase::Forming(forming) => {
                 if *members != self.meta.members || forming.node_of(from) != Some(peer.node_id) {
-                    let reason = "the nodes were given different lists of initial members";
-                    self.on_refused(peer, Code::InitialMembersConflict, reason);
-                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, reason);
+                    self.on_refused(peer, Code::InitialMembersConflict, OTHER_LIST);
+                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, OTHER_LIST);
                 }
                 if self.meta.stored.get(&from).is_some_and(|known| known != incarnation) {
-                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, "this member's data directory was wiped while the group formed; wipe the group on all initial members and start again");
+                    return self.refuse_peer(peer, from, Code::InitialMembersConflict, WIPED);
                 }
                 self.meet(from, *incarnation, stored, *answer_wanted);
             }
@@ -261,7 +265,8 @@ impl<C> Replica<C> {
         }
         let Phase::Forming(forming) = &mut self.phase else { return };
         let theirs: BTreeMap<RaftId, Uuid> = stored.iter().copied().collect();
-        // Compared with what this member knows, not only with its length: all must mean the same lives.
+        // Compared with what this member knows, not only with its length: all must mean the same
+        // lives.
         if theirs.len() == forming.members.len() && theirs == self.meta.stored {
             forming.complete.insert(from);
         }

@@ -78,8 +78,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Lets go what can leave: at the leader into raft-rs, else in messages to the leader. Without a leader, or while
-    /// leadership is being handed over, it waits.
+    /// Lets go what can leave: at the leader into raft-rs, else in messages to the leader. Without
+    /// a leader, or while leadership is being handed over, it waits.
     pub(super) fn propose_all(&mut self) {
         if !self.can_propose() {
             return;
@@ -136,7 +136,8 @@ impl<C> Replica<C> {
         None
     }
 
-    /// How many bytes of entries the leader still takes before some are committed; one entry always may come in.
+    /// How many bytes of entries the leader still takes before some are committed; one entry always
+    /// may come in.
     fn uncommitted_room(&self) -> Option<u64> {
         match self.raft.as_ref()?.raft.uncommitted_size() as u64 {
             0 => Some(u64::MAX),
@@ -185,7 +186,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// A follower hands proposals over. They are appended in the term they were meant for, or refused.
+    /// A follower hands proposals over. They are appended in the term they were meant for, or
+    /// refused.
     pub(super) fn on_forward(&mut self, from: RaftId, term: Term, proposals: Vec<Bytes>) {
         let mut ids = Vec::with_capacity(proposals.len());
         let max = self.options.proposal_bytes_max as usize + PROPOSAL_ID_BYTES_MAX;
@@ -264,7 +266,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether reads wait that a leader can be asked for now. One that has committed nothing in its term knows no index.
+    /// Whether reads wait that a leader can be asked for now. One that has committed nothing in its
+    /// term knows no index.
     pub(super) fn can_ask_reads(&self) -> bool {
         let Some(raft) = self.raft.as_ref() else { return false };
         self.reads.is_due(self.now)
@@ -337,7 +340,8 @@ impl<C> Replica<C> {
         self.reads.applied(self.apply.applied(), &mut self.out.completions);
     }
 
-    /// The machine applied entries up to `through`; all that happened to this replica's calls follows from it.
+    /// The machine applied entries up to `through`; all that happened to this replica's calls
+    /// follows from it.
     pub(super) fn complete_applied(
         &mut self,
         given: &[super::apply::Given],

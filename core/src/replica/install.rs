@@ -1,8 +1,9 @@
 //! How a snapshot of the leader takes the place of the log and of the machine's state.
 //!
-//! The order: its body is durable in the store; only then raft-rs sees it. One record replaces the log, together with the
-//! hard state; once that is durable the leader is told, and the machine takes the snapshot over. A record says that it did;
-//! without it, it is done again at the next start.
+//! The order: its body is durable in the store; only then raft-rs sees it. One record replaces the
+//! log, together with the hard state; once that is durable the leader is told, and the machine
+//! takes the snapshot over. A record says that it did; without it, it is done again at the next
+//! start.
 
 use raft::eraftpb::{Message, MessageType};
 use raft::Ready;

@@ -1,7 +1,8 @@
-//! Who belongs to a group: raft id -> node, incarnation, address and role, and the counter that raft ids come from.
+//! Who belongs to a group: raft id -> node, incarnation, address and role, and the counter that
+//! raft ids come from.
 //!
-//! Every configuration entry carries the complete membership that holds once it is in force, so a replica never has to
-//! compute one from a chain of changes.
+//! Every configuration entry carries the complete membership that holds once it is in force, so a
+//! replica never has to compute one from a chain of changes.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,8 @@ pub const ADDRESS_BYTES_MAX: usize = 512;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Membership {
-    /// The raft id that the next new member gets. An id below it that is no member's is dead for ever.
+    /// The raft id that the next new member gets. An id below it that is no member's is dead for
+    /// ever.
     #[prost(uint64, tag = "1")]
     pub next_raft_id: u64,
     /// Ascending by raft id.
@@ -78,7 +80,8 @@ impl Membership {
         self.encode_to_vec().into()
     }
 
-    /// Reads and checks a membership, so that one which came from a peer or the disk cannot make raft-rs panic.
+    /// Reads and checks a membership, so that one which came from a peer or the disk cannot make
+    /// raft-rs panic.
     pub fn from_bytes(bytes: &[u8]) -> Result<Membership> {
         let membership = Membership::decode(bytes)
             .map_err(|error| invalid(format!("it cannot be decoded: {error}")))?;
@@ -134,12 +137,14 @@ impl Membership {
         raft_id < self.next_raft_id && self.get(raft_id).is_none()
     }
 
-    /// The replicas of a node, oldest first. A node that was wiped and added again has two until the old one is removed.
+    /// The replicas of a node, oldest first. A node that was wiped and added again has two until
+    /// the old one is removed.
     pub fn of_node(&self, node_id: NodeId) -> impl DoubleEndedIterator<Item = &Member> {
         self.members.iter().filter(move |member| member.node_id == node_id)
     }
 
-    /// Whether the node of a member was wiped and added again: then nobody answers under this raft id any more.
+    /// Whether the node of a member was wiped and added again: then nobody answers under this raft
+    /// id any more.
     pub fn is_superseded(&self, member: &Member) -> bool {
         self.of_node(member.node_id).any(|other| other.raft_id > member.raft_id)
     }

@@ -22,18 +22,21 @@ pub struct Envelope {
     pub formation: Uuid,
     pub from: RaftId,
     pub to: RaftId,
-    /// The incarnation that `to` has in the sender's membership. A replica refuses what is meant for another life of its
-    /// node, and one that waits to be added learns from it that `to` is itself. Nil while the group forms.
+    /// The incarnation that `to` has in the sender's membership. A replica refuses what is meant
+    /// for another life of its node, and one that waits to be added learns from it that `to` is
+    /// itself. Nil while the group forms.
     pub to_incarnation: Uuid,
     pub body: PeerMessage,
 }
 
 #[derive(Clone, Debug)]
 pub enum PeerMessage {
-    /// A message of raft-rs; never one of its local types, never `MsgPropose`, `MsgReadIndex` or `MsgSnapshot`.
+    /// A message of raft-rs; never one of its local types, never `MsgPropose`, `MsgReadIndex` or
+    /// `MsgSnapshot`.
     Raft(Message),
-    /// A follower hands proposals to the leader of `term`. Each is an entry's data, id included (see `entry.rs`). They
-    /// are appended in that term or never: so an entry of a later term settles that they were not.
+    /// A follower hands proposals to the leader of `term`. Each is an entry's data, id included
+    /// (see `entry.rs`). They are appended in that term or never: so an entry of a later term
+    /// settles that they were not.
     Propose {
         term: Term,
         proposals: Vec<Bytes>,
@@ -59,15 +62,17 @@ pub enum PeerMessage {
         sequence: u64,
         code: Code,
     },
-    /// An initial member tells another one who it is, and what it has stored durably (see `formation.rs`).
+    /// An initial member tells another one who it is, and what it has stored durably (see
+    /// `formation.rs`).
     Formation {
         members: Uuid,
         incarnation: Uuid,
         stored: Vec<(RaftId, Uuid)>,
         answer_wanted: bool,
     },
-    /// The receiver can never be served as what it says it is: it was removed (`Removed`), or it is not the member that
-    /// this group was formed with (`InitialMembersConflict`). The message is for people, at most 512 bytes.
+    /// The receiver can never be served as what it says it is: it was removed (`Removed`), or it is
+    /// not the member that this group was formed with (`InitialMembersConflict`). The message is
+    /// for people, at most 512 bytes.
     Refused {
         code: Code,
         message: String,

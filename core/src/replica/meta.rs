@@ -1,5 +1,5 @@
-//! What a replica remembers of itself: its raft id, the life of the data directory it belongs to, and how the group was
-//! formed. One record of the log, written whenever it changes.
+//! What a replica remembers of itself: its raft id, the life of the data directory it belongs to,
+//! and how the group was formed. One record of the log, written whenever it changes.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ struct MetaRecord {
     /// Empty until the group is formed.
     #[prost(bytes = "bytes", tag = "3")]
     formation: Bytes,
-    /// The node ids of the initial members, ascending: initial member i has raft id i + 1. Empty if the node joined later.
+    /// The node ids of the initial members, ascending: initial member i has raft id i + 1. Empty if
+    /// the node joined later.
     #[prost(uint64, repeated, tag = "4")]
     initial_nodes: Vec<u64>,
     #[prost(message, repeated, tag = "5")]
@@ -108,7 +109,8 @@ pub fn members_digest(group_id: GroupId, sorted: &[InitialMember]) -> Uuid {
     uuid_of(hash)
 }
 
-/// Names what a group was formed from: its initial members, and the lives of their data directories.
+/// Names what a group was formed from: its initial members, and the lives of their data
+/// directories.
 pub fn formation_id(digest: Uuid, incarnations: &BTreeMap<RaftId, Uuid>) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(b"libraft formation");

@@ -1,11 +1,13 @@
 //! A group's copy on one node, without I/O: `step(event)`, `drain(effects)` around `raft::RawNode`.
 //!
-//! There is no thread, clock, socket, file or randomness in here. The same events always lead to the same effects.
+//! There is no thread, clock, socket, file or randomness in here. The same events always lead to
+//! the same effects.
 //!
-//! Whoever runs a [`Replica`] has these duties. First, append the records of the effects to the log, in order, and once all
-//! of them are durable report their number by [`Event::Persisted`]. Second, send the messages: what must wait for the disk
-//! is held back already. Third, have the state machine do the work, in order, and report each piece. Fourth, deliver the
-//! completions: each is there exactly once. And tick.
+//! Whoever runs a [`Replica`] has these duties. First, append the records of the effects to the
+//! log, in order, and once all of them are durable report their number by [`Event::Persisted`].
+//! Second, send the messages: what must wait for the disk is held back already. Third, have the
+//! state machine do the work, in order, and report each piece. Fourth, deliver the completions:
+//! each is there exactly once. And tick.
 
 pub mod effect;
 pub mod event;

@@ -57,7 +57,8 @@ impl<C> Replica<C> {
         status
     }
 
-    /// Looks at raft-rs after it was used: draws the election timeout when it was reset, and tells what changed.
+    /// Looks at raft-rs after it was used: draws the election timeout when it was reset, and tells
+    /// what changed.
     pub(super) fn settle(&mut self) {
         let Some(raft) = self.raft.as_mut() else { return self.notice(Observed::stopped(self)) };
         let now = Observed {
@@ -76,7 +77,8 @@ impl<C> Replica<C> {
             leader: raft.raft.leader_id,
         };
         if now != self.observed || self.election_timeout == 0 {
-            // raft-rs draws from a random number of its own whenever the role changes; this draws from the given one.
+            // raft-rs draws from a random number of its own whenever the role changes; this draws
+            // from the given one.
             self.jitter = mix(self.jitter);
             let ticks = self.options.election_ticks;
             self.election_timeout = (ticks + self.jitter % ticks) as usize;

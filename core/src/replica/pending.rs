@@ -1,9 +1,10 @@
 //! The proposals of this node that are not done yet, each of which completes exactly once.
 //!
-//! A proposal waits in the queue until it can leave, to raft-rs at the leader or in a message to it. It leaves under the
-//! term of that moment, and can only ever be appended in that term. Terms never go back along a log, so an applied entry
-//! of a later term settles that it will not be applied: that, a refusal and never having left are the only grounds on
-//! which a proposal is rejected.
+//! A proposal waits in the queue until it can leave, to raft-rs at the leader or in a message to
+//! it. It leaves under the term of that moment, and can only ever be appended in that term. Terms
+//! never go back along a log, so an applied entry of a later term settles that it will not be
+//! applied: that, a refusal and never having left are the only grounds on which a proposal is
+//! rejected.
 
 use std::collections::VecDeque;
 
@@ -96,8 +97,8 @@ impl<C> Proposals<C> {
         self.queue.push_back(Queued { payload, completion, deadline });
     }
 
-    /// Takes proposals from the queue that are about to leave: as many as fit into `bytes_max`, but at least one. Returns
-    /// the data of their entries, cut from one buffer.
+    /// Takes proposals from the queue that are about to leave: as many as fit into `bytes_max`, but
+    /// at least one. Returns the data of their entries, cut from one buffer.
     pub fn leave(
         &mut self,
         raft_id: RaftId,

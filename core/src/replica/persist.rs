@@ -1,4 +1,5 @@
-//! What waits for the disk: readies of raft-rs, in order, each with the messages that may only leave when it is durable.
+//! What waits for the disk: readies of raft-rs, in order, each with the messages that may only
+//! leave when it is durable.
 
 use std::collections::VecDeque;
 
@@ -25,7 +26,8 @@ pub struct PersistQueue {
     queue: VecDeque<PendingReady>,
     /// The number of the last effects with records.
     issued: u64,
-    /// The number of the last effects with records that must be synced; maybe of those being gathered.
+    /// The number of the last effects with records that must be synced; maybe of those being
+    /// gathered.
     must_sync: u64,
     durable: u64,
 }
@@ -51,8 +53,9 @@ impl PersistQueue {
         self.queue.is_empty()
     }
 
-    /// Puts a ready behind the others. `truncates` says that its entries replace some that may be on their way: those
-    /// count as durable with it and not before, so that nothing which is about to be deleted is ever reported.
+    /// Puts a ready behind the others. `truncates` says that its entries replace some that may be
+    /// on their way: those count as durable with it and not before, so that nothing which is about
+    /// to be deleted is ever reported.
     pub fn push(
         &mut self,
         ready: u64,

@@ -1,7 +1,7 @@
 //! Linearizable reads: batches of calls that share one read index.
 //!
-//! A read has no effect, so it may be asked for again: after a change of leadership, or when no answer comes. It can
-//! therefore only succeed or be rejected.
+//! A read has no effect, so it may be asked for again: after a change of leadership, or when no
+//! answer comes. It can therefore only succeed or be rejected.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! What raft-rs has ready: records for the log, messages, committed entries. Only its asynchronous interface is used.
+//! What raft-rs has ready: records for the log, messages, committed entries. Only its asynchronous
+//! interface is used.
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
@@ -12,7 +13,8 @@ use crate::error::{Code, Error, Result};
 use crate::ids::Index;
 use crate::log::{self, Record};
 
-/// The membership is written again after so many entries: what is to be looked through at the next start is bounded.
+/// The membership is written again after so many entries: what is to be looked through at the next
+/// start is bounded.
 const MEMBERSHIP_REFRESH_ENTRIES: u64 = 65_536;
 
 impl<C> Replica<C> {
@@ -245,8 +247,8 @@ pub fn hard_state_of(hard_state: &HardState) -> log::HardState {
     log::HardState { term: hard_state.term, vote: hard_state.vote, commit: hard_state.commit }
 }
 
-/// raft-rs sends a message without entries whenever the commit index moves. One that the same batch follows up, or that
-/// follows one, with entries for the same peer says nothing of its own.
+/// raft-rs sends a message without entries whenever the commit index moves. One that the same batch
+/// follows up, or that follows one, with entries for the same peer says nothing of its own.
 fn join_appends(messages: &mut Vec<Message>) {
     if messages.len() < 2 {
         return;

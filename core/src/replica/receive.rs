@@ -1,4 +1,5 @@
-//! What is made of an envelope: who it is from, whether it is meant for this life of this replica, and where it goes.
+//! What is made of an envelope: who it is from, whether it is meant for this life of this replica,
+//! and where it goes.
 
 use raft::eraftpb::{Message, MessageType};
 use raft::StateRole;
@@ -53,7 +54,8 @@ impl<C> Replica<C> {
         self.on_body(from, envelope.body);
     }
 
-    /// A replica that waits to be added becomes what the first message of a leader, for its incarnation, says.
+    /// A replica that waits to be added becomes what the first message of a leader, for its
+    /// incarnation, says.
     fn try_adopt(&mut self, envelope: &Envelope) -> bool {
         let is_leader = match &envelope.body {
             PeerMessage::Raft(message) => {
@@ -83,8 +85,9 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether the sender is who its raft id belongs to. A replica that lags may not know newer members yet: an id that
-    /// was not given away when its membership was made is remembered with who used it first.
+    /// Whether the sender is who its raft id belongs to. A replica that lags may not know newer
+    /// members yet: an id that was not given away when its membership was made is remembered with
+    /// who used it first.
     pub(super) fn knows_sender(&mut self, peer: PeerIdentity, from: RaftId) -> bool {
         if let Some(member) = self.membership.get(from) {
             if member.identity() == peer {
@@ -156,7 +159,8 @@ impl<C> Replica<C> {
         }
     }
 
-    /// A message is refused. Logged at 1, 2, 4, 8... of them, so that a hostile peer cannot fill a disk.
+    /// A message is refused. Logged at 1, 2, 4, 8... of them, so that a hostile peer cannot fill a
+    /// disk.
     pub(super) fn drop_message(&mut self, reason: &str) {
         self.refused_messages += 1;
         if self.refused_messages.is_power_of_two() {
@@ -173,7 +177,8 @@ impl<C> Replica<C> {
         self.route(raft_id).map(|(node, _)| node)
     }
 
-    /// Where a replica is to be found: its node, and the life of it. `None` if nobody answers under this id.
+    /// Where a replica is to be found: its node, and the life of it. `None` if nobody answers under
+    /// this id.
     pub(super) fn route(&self, raft_id: RaftId) -> Option<(NodeId, Uuid)> {
         if raft_id == 0 {
             return None;

@@ -1,4 +1,5 @@
-//! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, and which one a peer gets.
+//! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, and
+//! which one a peer gets.
 
 use bytes::{Bytes, BytesMut};
 use raft::eraftpb::{Entry, Message, Snapshot, SnapshotMetadata};
@@ -170,8 +171,8 @@ impl<C> Replica<C> {
         self.out.work.push(MachineWork::TakeSnapshot { snapshot, index, term, membership });
     }
 
-    /// Where the machine will be after all work it was given: index, term, and the membership that held there, if that
-    /// is known (after a start it is once the machine is fed up to it).
+    /// Where the machine will be after all work it was given: index, term, and the membership that
+    /// held there, if that is known (after a start it is once the machine is fed up to it).
     fn point_of_machine(&self) -> Option<(Index, Term, Bytes)> {
         let index = self.apply.given();
         if self.apply.waits_for_restore || index == 0 {
@@ -285,7 +286,8 @@ impl<C> Replica<C> {
         if self.options.machine_kind != MachineKind::OnDisk {
             return self.out.send_snapshots.push(send);
         }
-        // The state goes as it is now, which is not what the snapshot was taken of: it needs a name of its own.
+        // The state goes as it is now, which is not what the snapshot was taken of: it needs a name
+        // of its own.
         let Some((index, term, membership)) = self.point_of_machine() else {
             return self.snapshot_sent(message.to, false);
         };

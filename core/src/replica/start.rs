@@ -1,7 +1,8 @@
 //! How a replica starts: from what the log holds, or from nothing.
 //!
-//! raft-rs starts with `applied` equal to its commit index and the configuration folded up to there. The state machine's
-//! own index is apart; the difference is read from the log and applied by the replica itself.
+//! raft-rs starts with `applied` equal to its commit index and the configuration folded up to
+//! there. The state machine's own index is apart; the difference is read from the log and applied
+//! by the replica itself.
 
 use raft::eraftpb::{self, EntryType};
 use raft::{Config, RawNode};
@@ -74,9 +75,10 @@ pub fn recover<C>(
         return Err(Error::rejected(
             Code::MachineAhead,
             format!(
-                "the state machine has applied up to index {machine_applied} and the log of group {} ends at \
-                 {last_index}: they do not belong together, or the log has lost entries; restore the node's data \
-                 directory, or wipe both and add the node again",
+                "the state machine has applied up to index {machine_applied} and the log of \
+                 group {} ends at {last_index}: they do not belong together, or the log has \
+                 lost entries; restore the node's data directory, or wipe both and add the \
+                 node again",
                 replica.options.group_id
             ),
         ));
@@ -110,8 +112,8 @@ fn check_identity<C>(replica: &Replica<C>) -> Result<()> {
         return Err(Error::rejected(
             Code::InitialMembersConflict,
             format!(
-                "group {} was formed with the nodes {formed_with:?}, not {nodes:?}; membership changes are made with \
-                 change_membership, not by starting with another list",
+                "group {} was formed with the nodes {formed_with:?}, not {nodes:?}; members are \
+                 changed with change_membership, not by starting with another list",
                 options.group_id
             ),
         ));
@@ -163,7 +165,8 @@ fn resume<C>(
         replica.apply.waits_for_restore = true;
         replica.complain(Error::rejected(
             Code::RestoreFailed,
-            "the state machine's state ends before the log begins; the replica waits for a snapshot of a leader",
+            "the state machine's state ends before the log begins; \
+             the replica waits for a snapshot of a leader",
         ));
     }
     if !replica.membership.members.is_empty()
@@ -288,6 +291,7 @@ pub fn adopt<C>(replica: &mut Replica<C>) -> Result<()> {
 pub fn removed() -> Error {
     Error::rejected(
         Code::Removed,
-        "this replica was removed from the group; to take part again, wipe the group's data on this node and add it",
+        "this replica was removed from the group; to take part again, \
+         wipe the group's data on this node and add it",
     )
 }

@@ -1,8 +1,9 @@
 //! The log as raft-rs sees it: the entry cache, and below it the disk.
 //!
-//! What is appended here can be read at once, long before it is durable. Terms are kept apart from the entries, so that
-//! only the entries themselves are ever read from the disk: asynchronously for a follower that lags (raft-rs is told to
-//! come back), directly in the few places where raft-rs cannot wait.
+//! What is appended here can be read at once, long before it is durable. Terms are kept apart from
+//! the entries, so that only the entries themselves are ever read from the disk: asynchronously for
+//! a follower that lags (raft-rs is told to come back), directly in the few places where raft-rs
+//! cannot wait.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ struct Requests {
     fetched: Vec<Entry>,
     /// A follower needs a snapshot of at least this index.
     snapshot_wanted: Option<Index>,
-    /// Why the disk could not be read: raft-rs panics over it, and this says what was behind the panic.
+    /// Why the disk could not be read: raft-rs panics over it, and this says what was behind the
+    /// panic.
     read_error: Option<Error>,
 }
 
@@ -106,7 +108,8 @@ impl ReplicaStorage {
         self.terms.get(runs.checked_sub(1)?).map(|(term, _)| *term)
     }
 
-    /// Appends entries, after deleting all from the first one's index on. Whether something was deleted.
+    /// Appends entries, after deleting all from the first one's index on. Whether something was
+    /// deleted.
     pub fn append(&mut self, entries: &[Entry]) -> bool {
         let Some(first) = entries.first().map(|entry| entry.index) else { return false };
         let truncated = first <= self.last_index;
@@ -140,7 +143,8 @@ impl ReplicaStorage {
         self.snapshot = None;
     }
 
-    /// Forgets the entries up to `index`. `None` if there is nothing to forget; else that entry's term.
+    /// Forgets the entries up to `index`. `None` if there is nothing to forget; else that entry's
+    /// term.
     pub fn compact(&mut self, index: Index) -> Option<Term> {
         if index <= self.compacted_index || index > self.last_index {
             return None;

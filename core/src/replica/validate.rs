@@ -1,5 +1,5 @@
-//! Which messages raft-rs may see. It trusts its peers: each of the checks here stands for a panic, or worse, that a message
-//! could cause. A wiped disk does it without malice.
+//! Which messages raft-rs may see. It trusts its peers: each of the checks here stands for a panic,
+//! or worse, that a message could cause. A wiped disk does it without malice.
 
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{RawNode, StateRole};

@@ -1,4 +1,5 @@
-//! Messages of chance, from members who may say anything: the replica may refuse them or believe them, and never panics.
+//! Messages of chance, from members who may say anything: the replica may refuse them or believe
+//! them, and never panics.
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};

@@ -1,5 +1,6 @@
-//! Replicas in a world of chance: messages are lost and overtake each other, nodes lose power, disks and machines are slow.
-//! Whatever happens, what is committed stays, all machines apply the same, and every call completes once and truly.
+//! Replicas in a world of chance: messages are lost and overtake each other, nodes lose power,
+//! disks and machines are slow. Whatever happens, what is committed stays, all machines apply the
+//! same, and every call completes once and truly.
 //!
 //! The seed is printed; `REPLICA_SEED` runs a single one, `REPLICA_SEEDS` so many.
 
@@ -61,7 +62,8 @@ impl Truth {
     }
 }
 
-/// One node at a time loses its disk, and is replaced by itself. Nobody is demoted then: a majority must remain.
+/// One node at a time loses its disk, and is replaced by itself. Nobody is demoted then: a majority
+/// must remain.
 #[derive(Default)]
 struct Replacing {
     happens: bool,

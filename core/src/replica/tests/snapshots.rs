@@ -1,4 +1,5 @@
-//! Snapshots: when they are taken, what is forgotten, and how one is installed, with a power cut at each step.
+//! Snapshots: when they are taken, what is forgotten, and how one is installed, with a power cut at
+//! each step.
 
 use super::world::{learner, options, World};
 use crate::error::{Code, Error, Outcome};

@@ -1,7 +1,8 @@
 //! Plain-text scripts: commands, and below a line `----` every effect that they lead to.
 //!
-//! They are read as a description of the protocol, so they are kept short. `REPLICA_TRANSCRIPTS=rewrite` writes what happens
-//! into the files; look at the difference before it is committed.
+//! They are read as a description of the protocol, so they are kept short.
+//! `REPLICA_TRANSCRIPTS=rewrite` writes what happens into the files; look at the difference before
+//! it is committed.
 //!
 //! | command | does |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! A world for tests: replicas, a network that only moves when told to, disks that lose what was not synced, machines.
+//! A world for tests: replicas, a network that only moves when told to, disks that lose what was
+//! not synced, machines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
