@@ -61,7 +61,8 @@ impl Disk for FileSystem {
         fs::remove_dir_all(self.resolve(path)?)
     }
 
-    /// Syncs the parent of every folder that it creates: a folder that vanishes would take all below it along.
+    /// Syncs the parent of every folder that it creates: a folder that vanishes would take all
+    /// below it along.
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         create_durably(&self.resolve(path)?)
     }
@@ -151,8 +152,9 @@ impl File for SystemFile {
         let offset = libc::off64_t::try_from(offset).map_err(out_of_range)?;
         let length = libc::off64_t::try_from(length).map_err(out_of_range)?;
         loop {
-            // `fallocate` and not `posix_fallocate`: the latter writes when the file system cannot allocate.
-            // SAFETY: the descriptor is open as long as `self.0` lives; the call touches no memory of ours.
+            // `fallocate` and not `posix_fallocate`: the latter writes when the file system cannot
+            // allocate. SAFETY: the descriptor is open as long as `self.0` lives; the call touches
+            // no memory of ours.
             if unsafe { libc::fallocate64(self.0.as_raw_fd(), 0, offset, length) } == 0 {
                 return Ok(());
             }

@@ -1,8 +1,9 @@
 //! A disk in memory that forgets what was not synced.
 //!
-//! [`MemoryDisk::crash`] gives the disk as a power cut may leave it, chosen by a seed: of every file the unsynced sectors
-//! (512 bytes) are kept, dropped, or some of each, and of every folder the unsynced names are kept or lost. Errors can be
-//! ordered: a full disk, failing writes, failing syncs. Everything is deterministic.
+//! [`MemoryDisk::crash`] gives the disk as a power cut may leave it, chosen by a seed: of every
+//! file the unsynced sectors (512 bytes) are kept, dropped, or some of each, and of every folder
+//! the unsynced names are kept or lost. Errors can be ordered: a full disk, failing writes, failing
+//! syncs. Everything is deterministic.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -24,8 +25,8 @@ pub struct MemoryDisk {
 struct State {
     files: HashMap<u64, Content>,
     next_file: u64,
-    /// The names as the running system sees them, and as they would be after a power cut. The parent of a path is synced
-    /// when all entries directly below it are the same in both.
+    /// The names as the running system sees them, and as they would be after a power cut. The
+    /// parent of a path is synced when all entries directly below it are the same in both.
     names: BTreeMap<PathBuf, Name>,
     durable_names: BTreeMap<PathBuf, Name>,
     capacity_bytes: Option<u64>,
@@ -106,8 +107,9 @@ impl MemoryDisk {
         self.lock().fail_syncs = fail;
     }
 
-    /// Every change after `operations` more of them (writes, syncs, allocations, changes of names) fails with EIO and has
-    /// no effect: the moment of a power cut, to be followed by [`MemoryDisk::crash`].
+    /// Every change after `operations` more of them (writes, syncs, allocations, changes of names)
+    /// fails with EIO and has no effect: the moment of a power cut, to be followed by
+    /// [`MemoryDisk::crash`].
     pub fn stop_after(&self, operations: u64) {
         let mut state = self.lock();
         state.cut_after = Some(state.operations + operations);
@@ -328,8 +330,8 @@ impl Disk for MemoryDisk {
 }
 
 impl State {
-    /// Frees the files that have no name, neither now nor after a power cut. (One that is open and deleted reads as
-    /// empty; nobody here does that.)
+    /// Frees the files that have no name, neither now nor after a power cut. (One that is open and
+    /// deleted reads as empty; nobody here does that.)
     fn forget_unnamed(&mut self) {
         let names = self.names.values().chain(self.durable_names.values());
         let named: BTreeSet<u64> = names

@@ -36,8 +36,8 @@ pub(super) enum Assembled<'a> {
 }
 
 impl Assembly {
-    /// The record that is incomplete, if any: a power cut may have kept the rest from being written. What comes next then
-    /// has its position anew.
+    /// The record that is incomplete, if any: a power cut may have kept the rest from being
+    /// written. What comes next then has its position anew.
     pub fn partial_lsn(&self) -> Option<Lsn> {
         self.partial.as_ref().map(|partial| partial.lsn)
     }

@@ -3,7 +3,8 @@
 use super::journal::{Pending, Writer, Written};
 use crate::error::Result;
 
-/// All that was appended since the last barrier, on its way to the disk. At most one exists at a time.
+/// All that was appended since the last barrier, on its way to the disk. At most one exists at a
+/// time.
 pub struct Barrier {
     pub(super) writer: Writer,
     pub(super) pending: Pending,

@@ -3,7 +3,8 @@
 use super::codec::Fields;
 use super::Lsn;
 
-/// Batches start at multiples of this, and fill it up: a sync never rewrites a block that an earlier one made durable.
+/// Batches start at multiples of this, and fill it up: a sync never rewrites a block that an
+/// earlier one made durable.
 pub(super) const BLOCK_BYTES: usize = 4096;
 pub(super) const BATCH_HEADER_BYTES: usize = 48;
 const MAGIC: u32 = u32::from_le_bytes(*b"RBAT");
@@ -24,7 +25,8 @@ pub(super) struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Completes a batch: `buffer` starts with room for the header, then come the frames. It is filled up to whole blocks.
+    /// Completes a batch: `buffer` starts with room for the header, then come the frames. It is
+    /// filled up to whole blocks.
     pub fn seal(&self, buffer: &mut Vec<u8>) {
         debug_assert_eq!(buffer.len(), BATCH_HEADER_BYTES + self.length as usize);
         let mut header = [0; BATCH_HEADER_BYTES];
@@ -41,7 +43,8 @@ impl BatchHeader {
         buffer.resize(buffer.len().next_multiple_of(BLOCK_BYTES), 0);
     }
 
-    /// The header that `bytes` begins with, if it looks like one. It may still be damaged: see [`is_intact`].
+    /// The header that `bytes` begins with, if it looks like one. It may still be damaged: see
+    /// [`is_intact`].
     pub fn parse(bytes: &[u8]) -> Option<BatchHeader> {
         let mut fields = Fields(bytes);
         if fields.u32()? != MAGIC {

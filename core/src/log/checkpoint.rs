@@ -1,4 +1,5 @@
-//! The store that the journal is checkpointed into: ordered keys with values, changed in atomic batches.
+//! The store that the journal is checkpointed into: ordered keys with values, changed in atomic
+//! batches.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,12 +16,14 @@ use raft::eraftpb::Entry;
 /// No value is larger, so that sled never puts one into a file of its own.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// An ordered store of small values. **Threads**: all methods from any thread; `apply` and `sync` from one at a time.
+/// An ordered store of small values. **Threads**: all methods from any thread; `apply` and `sync`
+/// from one at a time.
 pub(super) trait CheckpointStore: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
     /// The greatest key from `low` to `high` (both included) and its value.
     fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
-    /// Calls `visit` with the keys from `low` to `high` (both included), ascending, until it answers `false` or fails.
+    /// Calls `visit` with the keys from `low` to `high` (both included), ascending, until it
+    /// answers `false` or fails.
     fn scan(&self, low: &[u8], high: &[u8], visit: &mut Visit<'_>) -> Result<()>;
     /// Makes all changes or, if there is a power cut before `sync`, none of them.
     fn apply(&self, changes: Changes) -> Result<()>;
@@ -103,8 +106,8 @@ pub(super) struct CheckpointState {
     pub next_log_id: LogId,
     /// The bytes of all keys and values but this one, about.
     pub live_bytes: u64,
-    /// How many group rows there are, and the exclusive or of their checksums: a store that has lost a row, or holds an
-    /// old one, is found out.
+    /// How many group rows there are, and the exclusive or of their checksums: a store that has
+    /// lost a row, or holds an old one, is found out.
     pub rows: u64,
     pub rows_crc: u64,
 }
@@ -186,8 +189,8 @@ pub(super) fn put_chunk(changes: &mut Changes, log_id: LogId, entries: &[Entry])
     }
 }
 
-/// The chunk that begins at `index` or, failing that, the last one that begins before: its first index and its entries as
-/// [`put_entries`] wrote them. `None` if there is none.
+/// The chunk that begins at `index` or, failing that, the last one that begins before: its first
+/// index and its entries as [`put_entries`] wrote them. `None` if there is none.
 pub(super) fn chunk_at(
     store: &dyn CheckpointStore,
     log_id: LogId,
@@ -218,7 +221,8 @@ pub(super) fn chunk_at(
     }
 }
 
-/// Deletes the chunks of a group that begin at `low` or later and before `high`; returns the bytes they took.
+/// Deletes the chunks of a group that begin at `low` or later and before `high`; returns the bytes
+/// they took.
 pub(super) fn delete_chunks(
     store: &dyn CheckpointStore,
     changes: &mut Changes,
@@ -239,8 +243,8 @@ pub(super) fn delete_chunks(
     Ok(bytes)
 }
 
-/// Deletes the chunks of a group of which all entries are compacted away; returns the bytes they took. The one that holds
-/// the border stays.
+/// Deletes the chunks of a group of which all entries are compacted away; returns the bytes they
+/// took. The one that holds the border stays.
 pub(super) fn compact_chunks(
     store: &dyn CheckpointStore,
     changes: &mut Changes,
@@ -255,7 +259,8 @@ pub(super) fn compact_chunks(
     delete_chunks(store, changes, log_id, 0, if is_empty { border + 1 } else { border })
 }
 
-/// Deletes the entries of a group from `from` on, those in the middle of a chunk too; returns the bytes they took.
+/// Deletes the entries of a group from `from` on, those in the middle of a chunk too; returns the
+/// bytes they took.
 pub(super) fn truncate_chunks(
     store: &dyn CheckpointStore,
     changes: &mut Changes,

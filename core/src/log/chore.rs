@@ -7,7 +7,8 @@ use super::mover::{copy, MovePlan};
 use super::segment::{SegmentFile, SegmentFiles};
 use crate::error::{Code, Error, Result};
 
-/// A piece of housekeeping that may block: preparing a segment, moving entries into sled, recycling.
+/// A piece of housekeeping that may block: preparing a segment, moving entries into sled,
+/// recycling.
 pub struct Chore {
     pub(super) work: Work,
     pub(super) files: Arc<SegmentFiles>,
@@ -57,7 +58,7 @@ impl Chore {
         let Chore { work, files, checkpoint, folder, garbage } = self;
         drop(garbage);
         let done = match work {
-            Work::Prepare { bytes } => Done::Prepared(files.create(bytes, true)),
+            Work::Prepare { bytes } => Done::Prepared(files.create(bytes, bytes)),
             Work::Move(plan, bytes) => {
                 let result = require_space(&files, &*folder, bytes)
                     .and_then(|()| plan.run(checkpoint.store()))
@@ -117,9 +118,11 @@ fn renew(
             return Err(error);
         }
     };
-    // A reader that is in the middle of the old one gets an error from it, and then asks the new one.
+    // A reader that is in the middle of the old one gets an error from it, and then asks the new
+    // one.
     checkpoint.replace(new);
-    // The new generation is in use and complete: what cannot be closed or deleted now goes at the next opening.
+    // The new generation is in use and complete: what cannot be closed or deleted now goes at the
+    // next opening.
     let _ = old.close().and_then(|()| folder.delete(generation - 1));
     Ok(moved)
 }

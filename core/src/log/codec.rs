@@ -11,7 +11,8 @@ use crate::ids::{GroupId, Index, Term, Uuid, NUMBER_LIMIT};
 pub(super) const FRAME_HEADER_BYTES: usize = 26;
 /// First index, term and count, which stand before the entries.
 pub(super) const ENTRIES_HEADER_BYTES: usize = 20;
-/// Entries are cut into frames of about this size, so that a reader never reads much more than it wants.
+/// Entries are cut into frames of about this size, so that a reader never reads much more than it
+/// wants.
 const ENTRIES_FRAME_BYTES: usize = 256 << 10;
 
 /// What a frame holds. The numbers are on disk.
@@ -127,7 +128,8 @@ pub(super) fn check_frame(bytes: &[u8]) -> Option<Frame<'_>> {
     (crc32c::crc32c(&bytes[4..]) == crc).then_some(frame)
 }
 
-/// The frames of a batch's payload, one after the other; `None` in place of one that cannot be parsed.
+/// The frames of a batch's payload, one after the other; `None` in place of one that cannot be
+/// parsed.
 pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Option<(&[u8], Frame<'_>)>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -143,7 +145,8 @@ pub(super) fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Option<(&[u8], Fr
     })
 }
 
-/// How many of `entries` belong into one frame: of one term, with consecutive indexes, and not too large together.
+/// How many of `entries` belong into one frame: of one term, with consecutive indexes, and not too
+/// large together.
 pub(super) fn frame_of_entries(entries: &[Entry]) -> usize {
     let Some(first) = entries.first() else { return 0 };
     let mut bytes = 0;
@@ -184,8 +187,9 @@ pub(super) fn entries_header(payload: &[u8]) -> Option<EntriesHeader> {
     valid.then_some(header)
 }
 
-/// Calls `take` with the entries of `payload` from `low` to `high` (both included) until it answers `false`. The data of an
-/// entry is a slice of `payload`, not a copy. `None` if the payload is damaged.
+/// Calls `take` with the entries of `payload` from `low` to `high` (both included) until it answers
+/// `false`. The data of an entry is a slice of `payload`, not a copy. `None` if the payload is
+/// damaged.
 pub(super) fn take_entries(
     payload: &Bytes,
     low: Index,

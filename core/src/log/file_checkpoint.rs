@@ -1,5 +1,6 @@
-//! A checkpoint store over the [`Disk`] trait: all in memory, written as one file at every sync. For small stores, and for
-//! tests and simulations, in which sled (which insists on the real file system) cannot take part.
+//! A checkpoint store over the [`Disk`] trait: all in memory, written as one file at every sync.
+//! For small stores, and for tests and simulations, in which sled (which insists on the real file
+//! system) cannot take part.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

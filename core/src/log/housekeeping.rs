@@ -10,11 +10,13 @@ use super::segment::SegmentFile;
 use super::{Log, Lsn};
 use crate::error::{Code, Error, Result};
 
-/// Prepared segments to have: the next one, and the spare one that is kept for hard states and compactions.
+/// Prepared segments to have: the next one, and the spare one that is kept for hard states and
+/// compactions.
 const READY_SEGMENTS: usize = 2;
 /// More are deleted.
 const READY_SEGMENTS_MAX: usize = 3;
-/// A checkpoint may take this many times its live bytes, and this many bytes more, before it is made anew.
+/// A checkpoint may take this many times its live bytes, and this many bytes more, before it is
+/// made anew.
 const CHECKPOINT_FACTOR: u64 = 3;
 const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 
@@ -70,7 +72,7 @@ impl Housekeeping {
         self.is_renewal_due = true;
     }
 
-    fn starve(&mut self) {
+    pub fn starve(&mut self) {
         self.starved_at = Some(self.available_bytes);
     }
 
@@ -90,10 +92,11 @@ impl Housekeeping {
 }
 
 impl Log {
-    /// Takes housekeeping that is due. Run it on a thread that may wait, then hand it to `finish_chore`. At most one is
-    /// under way at a time. Ask after every barrier and every chore, and once per tick: that is how the end of a full disk is
-    /// noticed. `idle` says that the node has nothing else to do: then a seal may be due, and waits for the next
-    /// barrier (see `wants_barrier`).
+    /// Takes housekeeping that is due. Run it on a thread that may wait, then hand it to
+    /// `finish_chore`. At most one is under way at a time. Ask after every barrier and every chore,
+    /// and once per tick: that is how the end of a full disk is noticed. `idle` says that the node
+    /// has nothing else to do: then a seal may be due, and waits for the next barrier (see
+    /// `wants_barrier`).
     pub fn begin_chore(&mut self, idle: bool) -> Option<Chore> {
         if self.housekeeping.is_under_way || self.failed.is_some() {
             return None;
@@ -120,6 +123,7 @@ impl Log {
         if self.housekeeping.is_starved() {
             return measure();
         }
+        self.is_deferred = false;
         let segment_bytes = self.options.segment_bytes;
         let ready = self.ready_segments();
         if ready == 0 && self.growth_bytes() >= segment_bytes {
@@ -191,8 +195,8 @@ impl Log {
         (MovePlan { segments, needed, durable_from: self.appended_lsn }, bytes)
     }
 
-    /// Takes the result of a chore. **Errors**: `StorageFailed`, which is final, as in `finish_barrier`. A full disk is no
-    /// error: the chore becomes due again.
+    /// Takes the result of a chore. **Errors**: `StorageFailed`, which is final, as in
+    /// `finish_barrier`. A full disk is no error: the chore becomes due again.
     pub fn finish_chore(&mut self, finished: FinishedChore) -> Result<()> {
         self.housekeeping.is_under_way = false;
         // What cannot be measured counts as full until it can.
@@ -241,11 +245,12 @@ impl Log {
         }
     }
 
-    /// A checkpoint that failed is replaced by a copy of what it held before; if that fails as well, it is final. A full
-    /// disk is not: it is tried again.
+    /// A checkpoint that failed is replaced by a copy of what it held before; if that fails as
+    /// well, it is final. A full disk is not: it is tried again.
     fn retry_move(&mut self, error: Error) -> Result<()> {
         if error.code == Code::NoSpace {
-            // sled does not forget an error, so that once it has met a full disk only a new one will do.
+            // sled does not forget an error, so that once it has met a full disk only a new one
+            // will do.
             self.housekeeping.is_renewal_due = true;
             self.housekeeping.starve();
             return Ok(());

@@ -37,8 +37,8 @@ impl Location {
     }
 }
 
-/// Entries from `first` to `last` of the record at `lsn`. The record may hold more: what is before was compacted away, what
-/// is behind was overwritten.
+/// Entries from `first` to `last` of the record at `lsn`. The record may hold more: what is before
+/// was compacted away, what is behind was overwritten.
 #[derive(Clone)]
 pub(super) struct Run {
     pub first: Index,
@@ -57,7 +57,8 @@ pub(super) struct GroupIndex {
 pub(super) struct Runs {
     /// The entry before the first one held.
     compacted: Index,
-    /// The entries behind `compacted` and up to here are in the checkpoint; the runs follow without a gap.
+    /// The entries behind `compacted` and up to here are in the checkpoint; the runs follow without
+    /// a gap.
     checkpointed: Index,
     /// Ascending, by index as by position.
     runs: VecDeque<Run>,
@@ -99,7 +100,8 @@ impl Runs {
         (self.compacted, self.checkpointed)
     }
 
-    /// Adds a record, in place of all entries from its first on. `false` (and nothing happens) if it would leave a gap.
+    /// Adds a record, in place of all entries from its first on. `false` (and nothing happens) if
+    /// it would leave a gap.
     #[must_use]
     pub fn append(&mut self, header: EntriesHeader, lsn: Lsn, location: Location) -> bool {
         let (first, last) = (header.first.max(self.compacted + 1), header.last());

@@ -45,6 +45,18 @@ impl Pending {
         self.runs.clear();
     }
 
+    /// Adds what was appended later.
+    pub fn extend(&mut self, later: &mut Pending) {
+        let shift = self.buffer.len() - BATCH_HEADER_BYTES;
+        self.buffer.extend_from_slice(&later.buffer[BATCH_HEADER_BYTES..]);
+        self.frames += later.frames;
+        self.last_lsn = self.last_lsn.max(later.last_lsn);
+        self.must_sync |= later.must_sync;
+        self.runs
+            .extend(later.runs.drain(..).map(|run| PendingRun { start: run.start + shift, ..run }));
+        later.clear();
+    }
+
     pub fn is_empty(&self) -> bool {
         self.frames == 0
     }
@@ -71,7 +83,8 @@ pub(super) struct LiveSegment {
 /// Owns the end of the journal. Travels with the barrier, so that only one can write.
 pub(super) struct Writer {
     pub files: Arc<SegmentFiles>,
-    /// The segment in use, if one was put to use since the log was opened: writing never goes on where a cut may be.
+    /// The segment in use, if one was put to use since the log was opened: writing never goes on
+    /// where a cut may be.
     pub active: Option<LiveSegment>,
     pub next_sequence: u64,
     pub next_batch: u64,
@@ -91,6 +104,8 @@ pub(super) struct Written {
     pub locations: Vec<Location>,
     /// The segments written to, as they are now.
     pub segments: Vec<LiveSegment>,
+    /// Nothing was written, for want of space.
+    pub is_deferred: bool,
     /// The space on the disk, measured when a segment was put to use.
     pub available_bytes: Option<u64>,
 }
@@ -101,11 +116,20 @@ impl Writer {
         self.active.as_ref().map_or(0, |active| active.segment.file.bytes - active.end)
     }
 
-    /// Writes and syncs what is pending: as one batch, unless the segment in use has no room for it.
+    /// Writes and syncs what is pending: as one batch, unless the segment in use has no room for
+    /// it.
     pub fn write(&mut self, pending: &mut Pending) -> Result<Written> {
         let bytes = (pending.buffer.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
         let mut written = Written::default();
         if self.room() < bytes {
+            match self.provide(bytes) {
+                Err(error) if error.code == Code::NoSpace => {
+                    written.is_deferred = true;
+                    written.available_bytes = self.files.available_bytes().ok();
+                    return Ok(written);
+                }
+                result => result?,
+            }
             let fits_alone = bytes <= self.segment_bytes - BLOCK_BYTES as u64;
             if self.active.is_some() || !fits_alone {
                 return self.write_in_pieces(pending, written);
@@ -131,8 +155,24 @@ impl Writer {
         Ok(written)
     }
 
-    /// Writes one batch into the segment in use, which has room for it, and syncs it. `last_lsn` is that of the last record
-    /// that begins in it.
+    /// Makes sure that there are segments for `bytes` beyond the one in use, before anything is
+    /// written.
+    fn provide(&mut self, bytes: u64) -> Result<()> {
+        let head = (BLOCK_BYTES + BATCH_HEADER_BYTES) as u64;
+        let one_is_enough = bytes + head <= self.segment_bytes;
+        // Where frames do not fit into what is left of a segment, as much as a half of it may stay
+        // empty.
+        let needed = if one_is_enough { bytes } else { 2 * bytes + self.segment_bytes };
+        while self.ready.iter().map(|file| file.bytes).sum::<u64>() < needed {
+            // Housekeeping has not kept up.
+            let file = self.files.create(self.segment_bytes, 0)?;
+            self.ready.push_back(file);
+        }
+        Ok(())
+    }
+
+    /// Writes one batch into the segment in use, which has room for it, and syncs it. `last_lsn` is
+    /// that of the last record that begins in it.
     fn write_batch(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -164,12 +204,8 @@ impl Writer {
 
     /// Puts the next segment to use. Its header is durable with its first batch.
     fn activate(&mut self, written: &mut Written) -> Result<()> {
-        let file = match self.ready.pop_front() {
-            Some(file) => file,
-            // Housekeeping has not kept up.
-            None => self.files.create(self.segment_bytes, false)?,
-        };
-        written.available_bytes = Some(self.files.available_bytes()?);
+        let file = self.ready.pop_front().ok_or_else(no_segment)?;
+        written.available_bytes = self.files.available_bytes().ok();
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let salt = salt(self.salt_seed, sequence);
@@ -180,8 +216,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Spreads what is pending over as many segments as it takes. Each batch is synced before the next is written: so a
-    /// valid batch behind a bad one is always a sign of damage.
+    /// Spreads what is pending over as many segments as it takes. Each batch is synced before the
+    /// next is written: so a valid batch behind a bad one is always a sign of damage.
     fn write_in_pieces(&mut self, pending: &mut Pending, mut written: Written) -> Result<Written> {
         let mut piece = Piece::new(std::mem::take(&mut self.scratch));
         let mut rest = &pending.buffer[BATCH_HEADER_BYTES..];
@@ -298,5 +334,5 @@ fn internal(message: &str) -> Error {
 }
 
 fn no_segment() -> Error {
-    internal("no segment is in use")
+    internal("there is no segment to write to")
 }

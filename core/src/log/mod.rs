@@ -1,9 +1,10 @@
-//! The log of a node: a journal in front, sled behind it as the store that the journal is checkpointed into.
+//! The log of a node: a journal in front, sled behind it as the store that the journal is
+//! checkpointed into.
 //!
-//! One [`Log`] holds every group of a node. Appending is a matter of memory; a [`Barrier`] then takes all that was
-//! appended to the disk, in one write and one sync for all groups. Nothing here starts a thread: who owns the log runs
-//! the barriers (`Log::begin_barrier`, `Barrier::run`, `Log::finish_barrier`) and the [`Chore`]s, on whatever thread
-//! suits it.
+//! One [`Log`] holds every group of a node. Appending is a matter of memory; a [`Barrier`] then
+//! takes all that was appended to the disk, in one write and one sync for all groups. Nothing here
+//! starts a thread: who owns the log runs the barriers (`Log::begin_barrier`, `Barrier::run`,
+//! `Log::finish_barrier`) and the [`Chore`]s, on whatever thread suits it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -48,13 +49,18 @@ use reader::Reader;
 use segment::{CheckpointMark, SegmentFile, SegmentFiles};
 use sled_checkpoint::SledCheckpoints;
 
-/// A position in the stream of all records of a node. Never goes back; 0 is before the first record.
+/// A position in the stream of all records of a node. Never goes back; 0 is before the first
+/// record.
 pub type Lsn = u64;
 
 /// Records that need not be synced wait for one that must, but not in greater numbers than this.
 const UNSYNCED_BYTES_MAX: usize = 1 << 20;
 /// A buffer that has grown beyond this is not kept.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
+
+/// Of the very first segment only this much is written in advance: nobody shall wait for more at
+/// the first opening.
+const FIRST_WRITTEN_BYTES: u64 = 8 << 20;
 
 /// How a [`Log`] is kept.
 #[derive(Clone, Debug)]
@@ -65,10 +71,11 @@ pub struct LogOptions {
     pub segments_max: usize,
     /// Bytes that must stay free on the disk; below it, proposals and appends are not admitted.
     pub free_bytes_min: u64,
-    /// Random, and fresh at each opening: marks what this opening writes. (The default is drawn from the system.)
+    /// Random, and fresh at each opening: marks what this opening writes. (The default is drawn
+    /// from the system.)
     pub salt_seed: u64,
-    /// The folder for sled, on the real file system. `None` keeps the checkpoint in files of the log's own disk, and all of
-    /// it in memory: for tests and simulations.
+    /// The folder for sled, on the real file system. `None` keeps the checkpoint in files of the
+    /// log's own disk, and all of it in memory: for tests and simulations.
     pub checkpoint_directory: Option<PathBuf>,
 }
 
@@ -78,7 +85,8 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             segments_max: 4,
             free_bytes_min: 64 << 20,
-            // Without a source of randomness the salts are still never the same twice in one journal.
+            // Without a source of randomness the salts are still never the same twice in one
+            // journal.
             salt_seed: getrandom::u64().unwrap_or_default(),
             checkpoint_directory: None,
         }
@@ -96,8 +104,8 @@ impl LogOptions {
 
 /// The journal and its checkpoint, of one node.
 ///
-/// **Threads**: whoever owns it may use it from any thread, one at a time; its methods do no I/O, apart from `open` and
-/// `close`. Barriers, chores and readers run wherever they like.
+/// **Threads**: whoever owns it may use it from any thread, one at a time; its methods do no I/O,
+/// apart from `open` and `close`. Barriers, chores and readers run wherever they like.
 pub struct Log {
     options: LogOptions,
     groups: HashMap<LogId, Arc<GroupIndex>>,
@@ -122,6 +130,8 @@ pub struct Log {
     checkpoint: Arc<Checkpoint>,
     housekeeping: Housekeeping,
     is_sealed: bool,
+    /// The last barrier found no space: there is none until there is more of it.
+    is_deferred: bool,
     failed: Option<Error>,
 }
 
@@ -137,17 +147,21 @@ pub struct LogStatus {
     pub full: bool,
 }
 
-/// Reads the entries of one group from the disk, from any thread, while the log is being appended to.
+/// Reads the entries of one group from the disk, from any thread, while the log is being appended
+/// to.
 pub trait EntryReader: Send + Sync {
-    /// The entries from `low` up to, not including, `high`, as many as fit into `max_bytes`, but at least one. An error
-    /// with code `Internal` if `low` is not held (compacted away, or never written).
+    /// The entries from `low` up to, not including, `high`, as many as fit into `max_bytes`, but at
+    /// least one. An error with code `Internal` if `low` is not held (compacted away, or never
+    /// written).
     fn read(&self, low: Index, high: Index, max_bytes: u64) -> Result<Vec<Entry>>;
 }
 
 impl Log {
-    /// Opens the log below the root of `disk` (creating it if the folder is empty) and recovers what it holds.
+    /// Opens the log below the root of `disk` (creating it if the folder is empty) and recovers
+    /// what it holds.
     ///
-    /// **Errors**: `Corrupted` with file and offset; `NewerFormat`; `Io`; `NoSpace`; `PermissionDenied`.
+    /// **Errors**: `Corrupted` with file and offset; `NewerFormat`; `Io`; `NoSpace`;
+    /// `PermissionDenied`.
     pub fn open(disk: Arc<dyn Disk>, options: LogOptions) -> Result<(Log, Vec<RecoveredGroup>)> {
         let options = options.checked();
         let folder: Arc<dyn CheckpointFolder> = match &options.checkpoint_directory {
@@ -160,7 +174,7 @@ impl Log {
         let mut ready = VecDeque::from(ready);
         let files = Arc::new(recovered.files);
         if ready.is_empty() {
-            ready.push_back(files.create(options.segment_bytes, true)?);
+            ready.push_back(files.create(options.segment_bytes, FIRST_WRITTEN_BYTES)?);
         }
         let disk_bytes = recovered.store.disk_bytes()?;
         let housekeeping =
@@ -195,6 +209,7 @@ impl Log {
             checkpoint: Arc::new(Checkpoint::new(recovered.store)),
             housekeeping,
             is_sealed: recovered.is_sealed,
+            is_deferred: false,
             failed: None,
             files,
         };
@@ -224,11 +239,12 @@ impl Log {
         }
     }
 
-    /// Appends a record, in memory. It is durable once a barrier covers the position returned. A record that need not be
-    /// synced by itself (a hard state that only moves the commit index) waits for the next one that must.
+    /// Appends a record, in memory. It is durable once a barrier covers the position returned. A
+    /// record that need not be synced by itself (a hard state that only moves the commit index)
+    /// waits for the next one that must.
     ///
-    /// Entries may not leave a gap behind the last one held: that would be an error of the caller, and makes the log fail
-    /// with `Internal` before anything of it reaches the disk.
+    /// Entries may not leave a gap behind the last one held: that would be an error of the caller,
+    /// and makes the log fail with `Internal` before anything of it reaches the disk.
     pub fn append(&mut self, log_id: LogId, record: Record, must_sync: bool) -> Lsn {
         let Some(group) = self.groups.get(&log_id).map(Arc::clone) else {
             self.fail(Code::Internal, format!("log {log_id} does not exist"));
@@ -294,8 +310,9 @@ impl Log {
         self.is_sealed = kind == Kind::Seal;
     }
 
-    /// Whether `bytes` more of entries may be appended. Asked *before* raft-rs sees a proposal or an append, since
-    /// nothing can be undone afterwards. Hard states and compactions are never refused: space is kept for them.
+    /// Whether `bytes` more of entries may be appended. Asked *before* raft-rs sees a proposal or
+    /// an append, since nothing can be undone afterwards. Hard states and compactions are never
+    /// refused: space is kept for them.
     pub fn admits(&self, bytes: u64) -> bool {
         if self.failed.is_some() {
             return false;
@@ -309,13 +326,14 @@ impl Log {
 
     /// Whether something waits that must be synced, and no barrier is under way.
     pub fn wants_barrier(&self) -> bool {
-        self.pending.must_sync && self.writer.is_some() && self.failed.is_none()
+        let is_ready = self.writer.is_some() && !self.is_deferred && self.failed.is_none();
+        self.pending.must_sync && is_ready
     }
 
-    /// Takes what was appended. Run it, on any thread, then hand it back to `finish_barrier`. `None` while one is under
-    /// way, or if nothing waits.
+    /// Takes what was appended. Run it, on any thread, then hand it back to `finish_barrier`.
+    /// `None` while one is under way, or if nothing waits.
     pub fn begin_barrier(&mut self) -> Option<Barrier> {
-        if self.pending.is_empty() || self.failed.is_some() {
+        if self.pending.is_empty() || self.is_deferred || self.failed.is_some() {
             return None;
         }
         let mut writer = self.writer.take()?;
@@ -332,8 +350,10 @@ impl Log {
         Some(Barrier { writer, pending })
     }
 
-    /// Everything up to the position returned is durable. After an error (`StorageFailed`) the log refuses all further
-    /// work: the error is final. `NoSpace` is not an error of a barrier: admission prevents it.
+    /// Everything up to the position returned is durable. After an error (`StorageFailed`) the log
+    /// refuses all further work: the error is final. `NoSpace` is not an error of a barrier:
+    /// admission prevents it, and if somebody else took what was free, the records stay in memory,
+    /// the position stays where it was, and `wants_barrier` waits for space.
     pub fn finish_barrier(&mut self, finished: FinishedBarrier) -> Result<Lsn> {
         let FinishedBarrier { mut writer, mut pending, result } = finished;
         self.room = writer.room();
@@ -352,6 +372,13 @@ impl Log {
         };
         if let Some(bytes) = written.available_bytes {
             self.housekeeping.available_bytes = bytes;
+        }
+        if written.is_deferred {
+            pending.extend(&mut self.pending);
+            self.spare = Some(std::mem::replace(&mut self.pending, pending));
+            self.is_deferred = true;
+            self.housekeeping.starve();
+            return self.check();
         }
         for live in written.segments {
             match self.live.back_mut().filter(|back| Arc::ptr_eq(&back.segment, &live.segment)) {
@@ -382,13 +409,14 @@ impl Log {
     fn fail(&mut self, code: Code, cause: String) {
         if self.failed.is_none() {
             let message = format!(
-                "the log is out of service: {cause}; close the node, look at the disk, open it again"
+                "the log is out of service: {cause}; close the node, look at the disk, reopen it"
             );
             self.failed = Some(Error::rejected(code, message));
         }
     }
 
-    /// The entries of a group. Entries that no barrier has written yet are not there: they are answered with `Internal`.
+    /// The entries of a group. Entries that no barrier has written yet are not there: they are
+    /// answered with `Internal`.
     pub fn reader(&self, log_id: LogId) -> Arc<dyn EntryReader> {
         let nothing = || Arc::new(GroupIndex::new(log_id, 0, 0));
         let group = self.groups.get(&log_id).map_or_else(nothing, Arc::clone);
@@ -407,8 +435,9 @@ impl Log {
         }
     }
 
-    /// Writes what waits, seals the journal and closes sled. The directory can be opened again when this returns. To be
-    /// called when no barrier and no chore is under way: with a barrier that never came back nothing can be written.
+    /// Writes what waits, seals the journal and closes sled. The directory can be opened again when
+    /// this returns. To be called when no barrier and no chore is under way: with a barrier that
+    /// never came back nothing can be written.
     pub fn close(mut self) -> Result<()> {
         if !self.is_sealed {
             self.put_seal();

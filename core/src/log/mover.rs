@@ -24,10 +24,11 @@ const CHUNK_BYTES: usize = 56 << 10;
 /// Changes are applied in atomic batches of about this size.
 const CHANGES_BYTES: usize = 4 << 20;
 
-/// What to move. It leaves out entries that later records overwrote or compacted away, so it may only be carried out once
-/// those records are durable.
+/// What to move. It leaves out entries that later records overwrote or compacted away, so it may
+/// only be carried out once those records are durable.
 pub(super) struct MovePlan {
-    /// All live segments: the first is to be moved, the others may hold the rest of its last record.
+    /// All live segments: the first is to be moved, the others may hold the rest of its last
+    /// record.
     pub segments: Vec<LiveSegment>,
     /// Per group the records of which entries are needed: (position, first, last), ascending.
     pub needed: HashMap<LogId, Vec<(Lsn, Index, Index)>>,
@@ -160,7 +161,8 @@ impl Mover<'_> {
     ) -> Option<Result<()>> {
         let log_id = record.log_id;
         if header.first <= last_before {
-            // Entries that the plan needs are never overwritten by a record it covers, so this concerns the store alone.
+            // Entries that the plan needs are never overwritten by a record it covers, so this
+            // concerns the store alone.
             match truncate_chunks(&*self.store, &mut self.changes, log_id, header.first) {
                 Ok(freed) => self.freed(freed),
                 Err(error) => return Some(Err(error)),

@@ -14,7 +14,8 @@ use crate::ids::Index;
 
 /// What an entry counts for in `max_bytes`, beside its data and context.
 const ENTRY_OVERHEAD_BYTES: u64 = 16;
-/// A record that was moved away while it was read is looked for anew, this often: each time takes a whole segment's life.
+/// A record that was moved away while it was read is looked for anew, this often: each time takes a
+/// whole segment's life.
 const ATTEMPTS_MAX: usize = 4;
 
 pub(super) struct Reader {
@@ -67,7 +68,8 @@ impl EntryReader for Reader {
 }
 
 impl Reader {
-    /// Collects entries from `next` to `last` at most, as far as they lie in one piece; at least one, unless it is full.
+    /// Collects entries from `next` to `last` at most, as far as they lie in one piece; at least
+    /// one, unless it is full.
     fn read_from(&self, next: Index, last: Index, collected: &mut Collected) -> Result<()> {
         let place = self.group.lock().find(next);
         match place {
@@ -120,7 +122,8 @@ impl Reader {
         }
     }
 
-    /// The payload of a frame, if it is still the one that belongs to the run: its segment may have been used again.
+    /// The payload of a frame, if it is still the one that belongs to the run: its segment may have
+    /// been used again.
     fn read_frame(&self, run: &Run, at: &FrameAt) -> Result<Bytes> {
         let mut bytes = vec![0; at.length as usize];
         let count = at.segment.file.read(&mut bytes, u64::from(at.offset))?;

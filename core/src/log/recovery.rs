@@ -148,7 +148,8 @@ impl Recovered {
         Ok(())
     }
 
-    /// Replays the segments that hold records beyond the checkpoint, and sorts out which files are free.
+    /// Replays the segments that hold records beyond the checkpoint, and sorts out which files are
+    /// free.
     fn replay(&mut self, segments: Vec<Arc<Segment>>, blank: Vec<SegmentFile>) -> Result<()> {
         let start = self.first_needed(&segments)?;
         let mut replay = Replay { assembly: Assembly::default(), parts: Vec::new(), end: None };
@@ -174,7 +175,8 @@ impl Recovered {
         Ok(())
     }
 
-    /// A gap in the journal may be a whole segment that is not recognised any more: then that is the damage to be told.
+    /// A gap in the journal may be a whole segment that is not recognised any more: then that is
+    /// the damage to be told.
     fn blame_header(&self, blank: &[SegmentFile], gap: Error) -> Error {
         let holds_next = |file: &&SegmentFile| {
             let found = Scanner::new(file).find(None, self.next_batch);
@@ -194,7 +196,8 @@ impl Recovered {
             let Some(batch) = scanner.next(Some(segment.header.salt))? else { continue };
             let first = frames(batch.frames).next().flatten();
             let begins = first.is_some_and(|(_, frame)| begins_record(&frame));
-            // One that begins in the middle of a record needs the segment before, unless that record was moved.
+            // One that begins in the middle of a record needs the segment before, unless that
+            // record was moved.
             if batch.header.first_lsn < self.state.moved_lsn + 1 + u64::from(begins) {
                 start = position;
             }

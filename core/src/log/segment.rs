@@ -18,7 +18,8 @@ const FORMAT: u32 = 1;
 /// The header lies within one sector, so that a power cut leaves the old one or the new one.
 const HEADER_BYTES: usize = 512;
 const SUFFIX: &str = ".segment";
-/// What is written at once when a segment is filled with zeros, and read at once when it is scanned.
+/// What is written at once when a segment is filled with zeros, and read at once when it is
+/// scanned.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A file that may become a segment: allocated, and either written before or zero.
@@ -131,36 +132,36 @@ impl SegmentFiles {
         Ok((SegmentFiles { disk, next_number: AtomicU64::new(next_number) }, files))
     }
 
-    /// Makes a file that can hold a segment: all its blocks are allocated, and written if `filled`, so that a sync of
-    /// what overwrites them concerns no metadata. After an error nothing of it is left.
-    pub fn create(&self, bytes: u64, filled: bool) -> Result<SegmentFile> {
+    /// Makes a file that can hold a segment: all its blocks are allocated, and the first `written`
+    /// bytes are written, so that a sync of what overwrites them concerns no metadata. After an
+    /// error nothing of it is left.
+    pub fn create(&self, bytes: u64, written: u64) -> Result<SegmentFile> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let path = Path::new(JOURNAL_FOLDER).join(format!("{number:08}{SUFFIX}"));
         let display = self.disk.display(&path);
-        let result = self.make(&path, bytes, filled);
+        let result = self.make(&path, bytes, written.min(bytes));
         if result.is_err() {
-            // The space goes back; what cannot be deleted now is found, and used, at the next opening.
+            // The space goes back; what cannot be deleted now is found, and used, at the next
+            // opening.
             let _ = self.disk.delete(&path);
         }
         let file = result.map_err(|error| Error::from_io("create", &display, &error))?;
         Ok(SegmentFile { path, display: display.into(), file, bytes })
     }
 
-    fn make(&self, path: &Path, bytes: u64, filled: bool) -> io::Result<Arc<dyn File>> {
+    fn make(&self, path: &Path, bytes: u64, written: u64) -> io::Result<Arc<dyn File>> {
         let file = self.disk.open(path, OpenMode::CreateNew)?;
-        match file.allocate(0, bytes) {
+        let written = match file.allocate(0, bytes) {
             // A file system without allocation: writing does it.
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
-            result => result?,
-        }
-        if filled {
-            let zeros = vec![0; CHUNK_BYTES.min(bytes as usize)];
-            let mut offset = 0;
-            while offset < bytes {
-                let count = (bytes - offset).min(zeros.len() as u64);
-                file.write_at(&zeros[..count as usize], offset)?;
-                offset += count;
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => bytes,
+            result => result.map(|()| written)?,
+        };
+        let zeros = vec![0; CHUNK_BYTES.min(written as usize)];
+        let mut offset = 0;
+        while offset < written {
+            let count = (written - offset).min(zeros.len() as u64);
+            file.write_at(&zeros[..count as usize], offset)?;
+            offset += count;
         }
         file.sync()?;
         self.disk.sync_dir(Path::new(JOURNAL_FOLDER))?;
@@ -252,7 +253,8 @@ impl<'a> Scanner<'a> {
         self.offset = offset;
     }
 
-    /// The next batch; `None` (and no step) if there is no intact batch here with this salt (or any salt, if `None`).
+    /// The next batch; `None` (and no step) if there is no intact batch here with this salt (or any
+    /// salt, if `None`).
     pub fn next(&mut self, salt: Option<u64>) -> Result<Option<ScannedBatch<'_>>> {
         let Some(header) = self.intact(salt)? else { return Ok(None) };
         let offset = self.offset;

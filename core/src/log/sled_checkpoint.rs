@@ -1,5 +1,6 @@
-//! The checkpoint in sled 0.34, used so that its weaknesses cannot hurt: nothing is believed durable before a sync of
-//! our own, panics are caught, and what it holds can be made anew while the journal still has it.
+//! The checkpoint in sled 0.34, used so that its weaknesses cannot hurt: nothing is believed
+//! durable before a sync of our own, panics are caught, and what it holds can be made anew while
+//! the journal still has it.
 
 use std::fs::{self, File};
 use std::io;
@@ -31,7 +32,8 @@ struct SledCheckpoint {
 
 struct OpenSled {
     database: sled::Db,
-    /// Opened before the first write: an error of writing back is reported to descriptors that were open then.
+    /// Opened before the first write: an error of writing back is reported to descriptors that were
+    /// open then.
     file: File,
 }
 
@@ -154,14 +156,16 @@ impl SledCheckpoint {
         Error::rejected(Code::Closed, format!("{} is closed", self.folder.display()))
     }
 
-    /// Waits until sled's lock is free: threads of its own may hold the file a little longer than the handle.
+    /// Waits until sled's lock is free: threads of its own may hold the file a little longer than
+    /// the handle.
     fn wait_unlocked(&self) -> Result<()> {
         let path = self.folder.join("db");
         let fail = |error: io::Error| Error::from_io("close", self.folder.display(), &error);
         let file = File::open(&path).map_err(fail)?;
         let (sender, receiver) = mpsc::channel();
         let wait = move || {
-            // SAFETY: takes no pointers; the descriptor is open as long as `file`, which this thread owns.
+            // SAFETY: takes no pointers; the descriptor is open as long as `file`, which this
+            // thread owns.
             let result = match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) } {
                 0 => Ok(()),
                 _ => Err(io::Error::last_os_error()),

@@ -59,8 +59,9 @@ impl RecoveredGroup {
         Some(())
     }
 
-    /// Takes a record that was appended into account, so that a group that is stopped can start again from what the log
-    /// holds by then. A record that cannot follow the ones before is passed over: the log refuses it by itself.
+    /// Takes a record that was appended into account, so that a group that is stopped can start
+    /// again from what the log holds by then. A record that cannot follow the ones before is passed
+    /// over: the log refuses it by itself.
     pub(crate) fn note(&mut self, record: &Record) {
         let change = match record {
             Record::Entries(entries) => {

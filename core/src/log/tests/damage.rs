@@ -6,7 +6,8 @@ use super::super::*;
 use super::{entries, open, Random};
 use crate::disk::{Disk, MemoryDisk, OpenMode};
 
-/// A log with several segments, some of them recycled, two groups, overwritten entries; sealed or not.
+/// A log with several segments, some of them recycled, two groups, overwritten entries; sealed or
+/// not.
 fn written(is_sealed: bool) -> MemoryDisk {
     let disk = MemoryDisk::new();
     let (mut log, _) = open(&disk, 1).unwrap();

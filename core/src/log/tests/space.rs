@@ -102,3 +102,31 @@ fn a_disk_that_is_full_at_the_first_opening_is_reported_as_such() {
     disk.set_capacity(Some(SEGMENT / 2));
     assert_eq!(open(&disk, 1).err().unwrap().code, Code::NoSpace);
 }
+
+#[test]
+fn a_barrier_that_finds_no_space_loses_nothing_and_is_made_up_for_when_space_returns() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let log_id = log.create_group(1);
+    let before = log.barrier().unwrap();
+    log.chores().unwrap();
+    disk.set_capacity(Some(disk.used_bytes()));
+    // More than was admitted, as when somebody else fills the disk.
+    log.append(log_id, entries(1, 300, 1, 1000), true);
+    let barrier = log.begin_barrier().unwrap();
+    log.append(log_id, entries(301, 3, 1, 1000), true);
+    assert_eq!(log.finish_barrier(barrier.run()).unwrap(), before);
+    assert!(!log.wants_barrier() && log.status().full);
+    log.append(log_id, entries(304, 3, 1, 1000), true);
+    log.chores().unwrap();
+    assert!(!log.wants_barrier());
+    disk.set_capacity(None);
+    // A measurement is not repeated at once: it is the next tick's.
+    log.chores().unwrap();
+    log.chores().unwrap();
+    assert!(log.wants_barrier());
+    assert_eq!(log.barrier().unwrap(), log.status().appended_lsn);
+    assert_eq!(log.reader(log_id).read(1, 307, u64::MAX).unwrap().len(), 306);
+    let (log, groups) = open(&disk.crash(1), 2).unwrap();
+    assert_eq!(log.read_all(&groups[0]).unwrap().len(), 306);
+}
