@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, CStr, CString};
 
-use libraft::{Code, Error};
+use libraft::{Code, Error, Result};
 
 use crate::boundary::{self, Out};
 use crate::handle::{self, Handle, Table, Tables};
@@ -203,6 +203,11 @@ impl ErrorObject {
 
 fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
+}
+
+/// An error object for the caller, or NULL.
+pub fn own_error(error: Option<Error>) -> Result<*mut libraft_error> {
+    error.map_or(Ok(std::ptr::null_mut()), |error| handle::insert(ErrorObject::new(error)))
 }
 
 impl Handle for libraft_error {

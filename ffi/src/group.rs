@@ -7,10 +7,11 @@ use libraft::{Code, Error, Group, GroupOptions, GroupStatus, InitialMember, Resu
 
 use crate::boundary::{self, Out, SizeFirst};
 use crate::callback;
-use crate::error::{libraft_error, LIBRAFT_OK};
+use crate::done::{begin, libraft_done_callback};
+use crate::error::{libraft_error, own_error, LIBRAFT_OK};
 use crate::handle::{self, Handle, Table, Tables};
 use crate::machine::{self, libraft_state_machine, AdoptedTable};
-use crate::node::{begin, libraft_done_callback, libraft_node, own_error};
+use crate::node::libraft_node;
 
 /// One Raft group on a node.
 pub struct libraft_group {

@@ -50,7 +50,7 @@ pub struct Tables {
     pub bytes: Table<bytes::Bytes>,
     pub members: Table<crate::membership::MembersObject>,
     pub requests: Table<crate::request::RequestObject>,
-    pub results: Table<crate::request::ResultsObject>,
+    pub results: Table<crate::results::ResultsObject>,
     pub writers: Table<crate::snapshot::WriterObject>,
     pub readers: Table<crate::snapshot::ReaderObject>,
     /// Not a handle, but also one for each process.

@@ -26,6 +26,8 @@ pub mod error;
 
 pub mod bytes;
 
+pub mod done;
+
 pub mod node;
 
 pub mod group;
@@ -41,6 +43,8 @@ pub mod membership;
 pub mod machine;
 
 pub mod request;
+
+pub mod results;
 
 pub mod snapshot;
 

@@ -16,10 +16,11 @@ use crate::error::{libraft_error, LIBRAFT_PENDING};
 use crate::handle;
 use crate::queue::{libraft_queue, QueueObject};
 use crate::request::{
-    libraft_entry, libraft_request, libraft_request_info, libraft_results, Ask, RequestObject,
+    libraft_entry, libraft_request, libraft_request_info, Ask, RequestObject,
     LIBRAFT_REQUEST_APPLY, LIBRAFT_REQUEST_OPEN, LIBRAFT_REQUEST_PREPARE_SNAPSHOT,
     LIBRAFT_REQUEST_RESTORE_SNAPSHOT, LIBRAFT_REQUEST_SAVE_SNAPSHOT, LIBRAFT_REQUEST_SYNC,
 };
+use crate::results::libraft_results;
 use crate::snapshot::{
     libraft_snapshot_reader, libraft_snapshot_writer, ReaderObject, WriterObject,
 };

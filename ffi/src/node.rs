@@ -3,14 +3,13 @@
 use std::ffi::{c_char, c_void, CStr, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, ThreadId};
 
 use libraft::{Code, Error, Node, NodeOptions, NodeStatus, Result};
 
 use crate::boundary::{self, Out, SizeFirst};
-use crate::callback::{self, UserPointer};
-use crate::error::{libraft_error, ErrorObject, LIBRAFT_OK};
+use crate::callback;
+use crate::done::{begin, libraft_done_callback};
+use crate::error::{libraft_error, own_error, LIBRAFT_OK};
 use crate::group::{libraft_group, GroupObject};
 use crate::handle::{self, Handle, Table, Tables};
 
@@ -122,11 +121,6 @@ unsafe impl SizeFirst for libraft_node_info {
     const NAME: &'static str = "libraft_node_info";
     const FIRST_SIZE: usize = 504;
 }
-
-/// Tells that something was closed or stopped: `code` is LIBRAFT_OK or the error's. `error` is
-/// borrowed, and NULL if all went well.
-pub type libraft_done_callback =
-    Option<unsafe extern "C" fn(user_data: *mut c_void, code: i32, error: *const libraft_error)>;
 
 const DEFAULT_ADDRESS: &CStr = c"127.0.0.1:0";
 
@@ -389,11 +383,6 @@ pub unsafe extern "C" fn libraft_node_failure(
     }
 }
 
-/// An error object for the caller, or NULL.
-pub fn own_error(error: Option<Error>) -> Result<*mut libraft_error> {
-    error.map_or(Ok(std::ptr::null_mut()), |error| handle::insert(ErrorObject::new(error)))
-}
-
 /// A new handle to a group that was started on this node.
 ///
 /// **Threads**: any, callbacks too; never blocks.
@@ -420,75 +409,5 @@ pub unsafe extern "C" fn libraft_node_group(
             out.set(handle::insert(GroupObject { group })?);
             Ok(())
         })
-    }
-}
-
-/// Begins to close or to stop something, and tells when it is done, but never inside the call: if
-/// it was done before, `over` is the error, and `done` is not called.
-pub fn begin(
-    done: libraft_done_callback,
-    user_data: *mut c_void,
-    begin: impl FnOnce(Box<dyn FnOnce(Result<()>) + Send>),
-    over: impl FnOnce() -> Error,
-) -> Result<()> {
-    let caller: Arc<Mutex<Option<ThreadId>>> = Arc::new(Mutex::new(Some(thread::current().id())));
-    let user_data = UserPointer(user_data);
-    let inside = caller.clone();
-    begin(Box::new(move |result| {
-        let mut inside = inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if *inside == Some(thread::current().id()) {
-            *inside = None;
-            return;
-        }
-        drop(inside);
-        tell(done, user_data, result);
-    }));
-    let open = caller.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
-    if open {
-        Ok(())
-    } else {
-        Err(over())
-    }
-}
-
-fn tell(done: libraft_done_callback, user_data: UserPointer, result: Result<()>) {
-    let Some(done) = done else { return };
-    let code = result.as_ref().map_or_else(|error| error.code.number(), |()| LIBRAFT_OK);
-    let error = own_error(result.err()).unwrap_or(std::ptr::null_mut());
-    // SAFETY: the host declared the function for this.
-    callback::run(|| unsafe { done(user_data.get(), code, error) });
-    if !error.is_null() {
-        drop(handle::take(error));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-
-    extern "C" fn count_call(user_data: *mut c_void, _code: i32, _error: *const libraft_error) {
-        // SAFETY: the tests pass a sender that outlives the call.
-        let sender = unsafe { &*user_data.cast::<mpsc::Sender<ThreadId>>() };
-        sender.send(thread::current().id()).unwrap();
-    }
-
-    #[test]
-    fn done_is_never_called_inside_the_call() {
-        let (sender, receiver) = mpsc::channel::<ThreadId>();
-        let user_data = (&raw const sender).cast_mut().cast();
-        let over = || Error::rejected(Code::Closed, "closed");
-        let at_once = begin(Some(count_call), user_data, |tell| tell(Ok(())), over);
-        assert_eq!(at_once.unwrap_err().code, Code::Closed);
-        assert!(receiver.try_recv().is_err());
-
-        let mut other = None;
-        let later = |tell: Box<dyn FnOnce(Result<()>) + Send>| {
-            other = Some(thread::spawn(move || tell(Ok(()))));
-        };
-        begin(Some(count_call), user_data, later, over).unwrap();
-        let other = other.unwrap();
-        assert_eq!(receiver.recv().unwrap(), other.thread().id());
-        other.join().unwrap();
     }
 }

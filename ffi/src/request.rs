@@ -16,17 +16,13 @@ use crate::callback::UserPointer;
 use crate::error::{libraft_error, LIBRAFT_OK, LIBRAFT_PENDING};
 use crate::handle::{self, Handle, Table, Tables};
 use crate::machine::{Machine, Prepared};
+use crate::results::{libraft_results, ResultsObject};
 use crate::snapshot::{
     libraft_snapshot_reader, libraft_snapshot_writer, ReaderObject, WriterObject,
 };
 
 /// A request to a state machine, until it is answered.
 pub struct libraft_request {
-    _opaque: [u8; 0],
-}
-
-/// Takes the results of the entries of one apply request.
-pub struct libraft_results {
     _opaque: [u8; 0],
 }
 
@@ -488,90 +484,6 @@ pub unsafe extern "C" fn libraft_request_blob(
             data.set(request.blob.as_ptr());
             data_len.set(request.blob.len());
             Ok(())
-        })
-    }
-}
-
-/// The results of one apply request: they lie one behind the other, so that setting one allocates
-/// nothing of its own.
-pub struct ResultsObject {
-    state: Mutex<ResultsState>,
-}
-
-#[derive(Default)]
-struct ResultsState {
-    bytes: Vec<u8>,
-    /// Where in `bytes` each entry's result lies.
-    ranges: Vec<(usize, usize)>,
-}
-
-/// Results of one apply request together, in bytes.
-const RESULT_BYTES_MAX: usize = 256 << 20;
-
-impl ResultsObject {
-    fn new(count: usize) -> ResultsObject {
-        let state = ResultsState { bytes: Vec::new(), ranges: vec![(0, 0); count] };
-        ResultsObject { state: Mutex::new(state) }
-    }
-
-    fn set(&self, position: usize, data: &[u8]) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (start, count) = (state.bytes.len(), state.ranges.len());
-        if position >= count {
-            return Err(boundary::invalid(format!(
-                "there is no entry at position {position}: the request has {count}"
-            )));
-        }
-        if data.len() > RESULT_BYTES_MAX - start {
-            return Err(Error::rejected(
-                Code::TooLarge,
-                format!("the results of one request may have {RESULT_BYTES_MAX} bytes together"),
-            ));
-        }
-        state.bytes.extend_from_slice(data);
-        state.ranges[position] = (start, start + data.len());
-        Ok(())
-    }
-
-    fn finish(&self) -> Vec<Bytes> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let ResultsState { bytes, ranges } = std::mem::take(&mut *state);
-        let bytes = Bytes::from(bytes);
-        ranges.into_iter().map(|(start, end)| bytes.slice(start..end)).collect()
-    }
-}
-
-impl Handle for libraft_results {
-    type Object = ResultsObject;
-    const NOUN: &'static str = "results object";
-    const KIND: u8 = 8;
-
-    fn table(tables: &Tables) -> &Table<ResultsObject> {
-        &tables.results
-    }
-}
-
-/// Sets the result of the entry at `position` in the request's entries: whoever proposed it gets it
-/// with the completion. An entry whose result is not set has an empty one; setting it again
-/// replaces it.
-///
-/// **Threads**: any, until the request is answered; never blocks.
-/// **Ownership**: the bytes are copied.
-/// **Errors**: LIBRAFT_ERR_INVALID_ARGUMENT if there is no such position, LIBRAFT_ERR_TOO_LARGE
-/// above 256 MiB for one request, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
-#[no_mangle]
-pub unsafe extern "C" fn libraft_results_set(
-    results: *mut libraft_results,
-    position: usize,
-    data: *const c_void,
-    data_len: usize,
-    error: *mut *mut libraft_error,
-) -> i32 {
-    // SAFETY: the pointers are as the crate's contract says.
-    unsafe {
-        boundary::call(error, || {
-            let data = boundary::bytes(data, data_len, "data")?;
-            handle::get(results)?.set(position, data)
         })
     }
 }
