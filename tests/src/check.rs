@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 pub struct History {
     entries: HashMap<String, Fate>,
+    codes: HashMap<String, usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +36,14 @@ impl History {
         let known = known.unwrap_or_else(|| panic!("'{text}' was answered but never proposed"));
         assert_eq!(*known, Fate::Unanswered, "'{text}' was answered twice: {line}");
         *known = fate;
+        if let (Fate::Rejected | Fate::Unknown, Some(code)) = (fate, words.next()) {
+            *self.codes.entry(code.to_string()).or_default() += 1;
+        }
+    }
+
+    /// How many proposals were answered with this code.
+    pub fn failed_with(&self, code: &str) -> usize {
+        self.codes.get(code).copied().unwrap_or(0)
     }
 
     /// Proposals without an answer that were made at one of these members.

@@ -174,21 +174,36 @@ impl Cluster {
 
     /// Waits until every proposal made at a running member was answered.
     pub fn settle(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
         let alive: Vec<usize> = (0..self.members.len()).filter(|m| self.is_running(*m)).collect();
-        while self.history.unanswered(&alive) > 0 {
+        self.settle_at(&alive);
+    }
+
+    /// Waits until every proposal made at these members was answered.
+    pub fn settle_at(&mut self, members: &[usize]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.history.unanswered(members) > 0 {
             assert!(
                 Instant::now() < deadline,
                 "{} proposals of running members were never answered",
-                self.history.unanswered(&alive)
+                self.history.unanswered(members)
             );
-            for member in &alive {
+            for member in members {
                 let Some(process) = &mut self.members[*member] else { continue };
                 if let Some(line) = process.hear(Duration::from_millis(5)) {
                     self.history.heard(&line);
+                } else {
+                    assert!(process.is_alive(), "member {} died", member + 1);
                 }
             }
             self.listen();
+        }
+    }
+
+    /// Asks again and again until the answer is yes; fails with `wanted` if it never is.
+    pub fn until(&mut self, wanted: &str, mut is_so: impl FnMut(&mut Cluster) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "in vain: {wanted}");
         }
     }
 
@@ -240,17 +255,23 @@ impl Cluster {
 
     /// Waits until all running members follow one leader in one term; its position and term.
     pub fn leader(&mut self) -> (usize, u64) {
+        let alive: Vec<usize> = (0..self.members.len()).filter(|m| self.is_running(*m)).collect();
+        self.leader_of(&alive)
+    }
+
+    /// Waits until these members follow one of them, in one term; its position and term.
+    pub fn leader_of(&mut self, members: &[usize]) -> (usize, u64) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let alive: Vec<usize> =
-                (0..self.members.len()).filter(|m| self.is_running(*m)).collect();
-            let seen: Vec<(u64, u64)> = alive
+            let seen: Vec<(u64, u64)> = members
                 .iter()
                 .map(|member| self.status(*member))
                 .map(|status| (status.leader, status.term))
                 .collect();
-            if seen.iter().all(|one| *one == seen[0]) && seen[0].0 != 0 {
-                return (seen[0].0 as usize - 1, seen[0].1);
+            let (leader, term) = seen[0];
+            let is_common = seen.iter().all(|one| *one == seen[0]);
+            if is_common && members.iter().any(|member| *member as u64 + 1 == leader) {
+                return (leader as usize - 1, term);
             }
             assert!(Instant::now() < deadline, "the members follow no common leader: {seen:?}");
         }

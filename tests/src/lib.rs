@@ -11,6 +11,7 @@ pub mod order;
 pub mod process;
 pub mod random;
 pub mod trace;
+pub mod trouble;
 
 /// An empty folder below `parent` for a test of this process.
 pub fn fresh_directory(parent: &str, name: &str) -> PathBuf {

@@ -86,7 +86,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
 fn put(group: &Group, text: &str, padding_bytes: usize) {
     let name = text.to_string();
     let accepted = group.propose(
-        format!("{text} {:padding_bytes$}", "").as_bytes(),
+        format!("{text} {}", " ".repeat(padding_bytes)).as_bytes(),
         Completer::new(move |result| match result {
             Ok(completion) => println!("done {name} {}", completion.index),
             Err(error) => tell_failure(&name, &error),
