@@ -598,6 +598,16 @@
 #define LIBRAFT_EVENT_FAILED 6
 
 /**
+ * A snapshot is being sent to a peer: see `node_id`, `index`, and `bytes` for how much so far.
+ */
+#define LIBRAFT_EVENT_SNAPSHOT_SENDING 7
+
+/**
+ * A snapshot arrives from a peer: see `node_id`, `index`, and `bytes` for how much so far.
+ */
+#define LIBRAFT_EVENT_SNAPSHOT_RECEIVING 8
+
+/**
  * Nothing.
  */
 #define LIBRAFT_LOG_OFF 0
@@ -1418,11 +1428,11 @@ typedef struct {
    */
   uint64_t index;
   /**
-   * The leader's node id; 0 if there is none.
+   * The leader's node id, 0 if there is none; or the peer's.
    */
   uint64_t node_id;
   /**
-   * The size of a snapshot in bytes.
+   * The bytes of a snapshot.
    */
   uint64_t bytes;
 } libraft_event;

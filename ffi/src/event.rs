@@ -24,6 +24,11 @@ pub const LIBRAFT_EVENT_SNAPSHOT_INSTALLED: i32 = 5;
 /// The group is out of service on this node: see libraft_group_failure.
 pub const LIBRAFT_EVENT_FAILED: i32 = 6;
 
+/// A snapshot is being sent to a peer: see `node_id`, `index`, and `bytes` for how much so far.
+pub const LIBRAFT_EVENT_SNAPSHOT_SENDING: i32 = 7;
+/// A snapshot arrives from a peer: see `node_id`, `index`, and `bytes` for how much so far.
+pub const LIBRAFT_EVENT_SNAPSHOT_RECEIVING: i32 = 8;
+
 /// Something that happened to a group on this node. What a kind of event does not use is zero.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -40,9 +45,9 @@ pub struct libraft_event {
     pub term: u64,
     /// The index.
     pub index: u64,
-    /// The leader's node id; 0 if there is none.
+    /// The leader's node id, 0 if there is none; or the peer's.
     pub node_id: u64,
-    /// The size of a snapshot in bytes.
+    /// The bytes of a snapshot.
     pub bytes: u64,
 }
 
@@ -120,6 +125,14 @@ fn describe(group_id: GroupId, notice: &Notice) -> libraft_event {
         Notice::SnapshotInstalled { index } => {
             event.kind = LIBRAFT_EVENT_SNAPSHOT_INSTALLED;
             event.index = index;
+        }
+        Notice::SnapshotSending { to, index, bytes } => {
+            event.kind = LIBRAFT_EVENT_SNAPSHOT_SENDING;
+            (event.node_id, event.index, event.bytes) = (to, index, bytes);
+        }
+        Notice::SnapshotReceiving { from, index, bytes } => {
+            event.kind = LIBRAFT_EVENT_SNAPSHOT_RECEIVING;
+            (event.node_id, event.index, event.bytes) = (from, index, bytes);
         }
         Notice::Failed => event.kind = LIBRAFT_EVENT_FAILED,
     }

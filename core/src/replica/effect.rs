@@ -155,6 +155,18 @@ pub enum Notice {
     SnapshotInstalled {
         index: Index,
     },
+    /// So many bytes of a snapshot were sent to a peer so far: told at the beginning, then every 16 MiB.
+    SnapshotSending {
+        to: NodeId,
+        index: Index,
+        bytes: u64,
+    },
+    /// So many bytes of a snapshot arrived from a peer so far.
+    SnapshotReceiving {
+        from: NodeId,
+        index: Index,
+        bytes: u64,
+    },
     /// The group is out of service on this node; the error is in the status.
     Failed,
 }

@@ -19,7 +19,7 @@ use crate::ids::GroupId;
 use crate::log::{FinishedChore, LogStatus};
 use crate::node::NodeStatus;
 use crate::options::NodeOptions;
-use crate::replica::PeerIdentity;
+use crate::replica::{Notice, PeerIdentity};
 use crate::snapshot::SnapshotStore;
 use crate::wire::Introduction;
 
@@ -178,6 +178,11 @@ impl NodeHandle {
 
     pub(crate) fn publish(&self, update: impl FnOnce(&mut NodeStatus)) {
         update(&mut lock(&self.status));
+    }
+
+    /// Tells a group's listener something, on the completion thread.
+    pub(crate) fn tell(&self, group: &Arc<GroupHandle>, notice: Notice) {
+        self.deliveries.push_all(&mut vec![Delivered::Notice(group.clone(), notice)]);
     }
 
     /// Called on the housekeeping thread.

@@ -1,15 +1,17 @@
 //! Snapshots between nodes: each on a connection and a thread of its own.
 
+use std::cell::OnceCell;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event_loop::EventLoop;
+use super::group_handle::GroupHandle;
 use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::node_handle::NodeHandle;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Uuid};
-use crate::replica::{Event, PeerIdentity, ReceivedSnapshot, SendSnapshot};
+use crate::replica::{Event, Notice, PeerIdentity, ReceivedSnapshot, SendSnapshot};
 use crate::snapshot::manifest::CHUNK_BYTES;
 use crate::snapshot::{receive_snapshot, send_snapshot, Begin, Manifest, SnapshotPoint, Source};
 use crate::transport::{dial_blocking, Intent};
@@ -17,6 +19,7 @@ use crate::transport::{dial_blocking, Intent};
 /// The largest snapshot that is taken from a peer in bytes; the disk sets the limit in practice.
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 50;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+const PROGRESS_BYTES: u64 = 16 << 20;
 
 /// An order to send a snapshot, with all that the event loop knows about it.
 pub(crate) struct Shipment {
@@ -118,7 +121,14 @@ impl Shipment {
         let deadline = Instant::now() + self.timeout;
         let stream = self.dial()?;
         let _line = self.node.lines.hold(&stream)?;
-        send_snapshot(stream, begin, source, deadline, |_| {})
+        let (to, index) = (self.order.peer.node_id, begin.point.index);
+        let group = self.node.group(self.group_id);
+        let progress = told_now_and_then(|bytes| {
+            if let Some(group) = &group {
+                self.node.tell(group, Notice::SnapshotSending { to, index, bytes });
+            }
+        });
+        send_snapshot(stream, begin, source, deadline, progress)
     }
 
     fn dial(&self) -> Result<TcpStream> {
@@ -158,10 +168,22 @@ fn receive(
     timeout: Duration,
 ) -> Result<()> {
     let _line = node.lines.hold(&stream)?;
-    let accept = |begin: &Begin| accept(node, begin);
+    let announced = OnceCell::new();
+    let accept = |begin: &Begin| {
+        let group = accept(node, begin)?;
+        let _ = announced.set((group, begin.point.index));
+        Ok(())
+    };
     let deadline = Instant::now() + timeout;
+    let progress = told_now_and_then(|bytes| {
+        if let Some((group, index)) = announced.get() {
+            let (from, index) = (peer.node_id, *index);
+            node.tell(group, Notice::SnapshotReceiving { from, index, bytes });
+        }
+    });
+    let store = &node.snapshots;
     let (begin, manifest) =
-        receive_snapshot(stream, &node.snapshots, accept, SNAPSHOT_BYTES_MAX, deadline, |_| {})?;
+        receive_snapshot(stream, store, accept, SNAPSHOT_BYTES_MAX, deadline, progress)?;
     let Some(group) = node.group(begin.point.group_id) else {
         return node.snapshots.remove(begin.point.group_id, manifest.snapshot);
     };
@@ -170,7 +192,7 @@ fn receive(
 }
 
 /// Whether a snapshot that is announced can be of use here; its error is told to the sender.
-fn accept(node: &NodeHandle, begin: &Begin) -> Result<()> {
+fn accept(node: &NodeHandle, begin: &Begin) -> Result<Arc<GroupHandle>> {
     let group_id = begin.point.group_id;
     let Some(group) = node.group(group_id) else {
         return Err(Error::rejected(
@@ -186,7 +208,18 @@ fn accept(node: &NodeHandle, begin: &Begin) -> Result<()> {
             format!("group {group_id} was formed another time on node {}", node.identity.node_id),
         ));
     }
-    Ok(())
+    Ok(group)
+}
+
+/// Passes on how many bytes went over so far: at the beginning, then every 16 MiB.
+fn told_now_and_then(mut tell: impl FnMut(u64)) -> impl FnMut(u64) {
+    let mut next = 0;
+    move |bytes| {
+        if bytes >= next {
+            next = bytes + PROGRESS_BYTES;
+            tell(bytes);
+        }
+    }
 }
 
 fn received<C>(peer: PeerIdentity, begin: &Begin, manifest: &Manifest) -> Event<C> {
