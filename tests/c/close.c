@@ -158,6 +158,51 @@ static void closing_inside_apply_begins_the_close(void) {
   CHECK_EQ(s.completions, 1);
 }
 
+typedef struct {
+  libraft_request *request;
+  gate asked, destroyed;
+} pending;
+
+static int32_t keep_request(void *user_data, libraft_request *request,
+                            const libraft_entry *entries, size_t count, libraft_results *results) {
+  pending *p = user_data;
+  (void)entries, (void)count, (void)results;
+  p->request = request;
+  gate_pass(&p->asked);
+  return LIBRAFT_PENDING;
+}
+
+static void destroy_pending(void *user_data) { gate_pass(&((pending *)user_data)->destroyed); }
+
+static void closing_waits_for_requests_that_are_pending(void) {
+  memory *unused = memory_new();
+  pending p = {NULL, GATE, GATE};
+  sight s = SIGHT;
+  ending closed = {GATE, -1};
+  libraft_completer completer = seen_by_callback(0);
+  libraft_state_machine machine = memory_machine(unused);
+  machine.user_data = &p;
+  machine.destroy = destroy_pending;
+  machine.apply = keep_request;
+  libraft_node *node = open_node(1, fresh_directory());
+  libraft_group *group = start_alone(node, 1, &machine);
+  OK(libraft_group_propose(group, "x", 1, &completer, &s, &failure));
+  gate_wait(&p.asked, 1);
+  OK(libraft_node_close_async(node, ended, &closed, &failure));
+  gate_wait(&s.done, 1); /* the proposal's end is told at once: it may or may not be applied */
+  CHECK_EQ(s.last.code, LIBRAFT_ERR_CLOSED);
+  CHECK_EQ(s.last.outcome, LIBRAFT_OUTCOME_UNKNOWN);
+  CHECK_EQ(gate_passed(&closed.done), 0);
+  CHECK_EQ(gate_passed(&p.destroyed), 0);
+  OK(libraft_request_complete(p.request, LIBRAFT_OK, &failure));
+  gate_wait(&closed.done, 1);
+  CHECK_EQ(gate_passed(&p.destroyed), 1);
+  CHECK_EQ(s.completions, 1);
+  libraft_group_free(group);
+  libraft_node_free(node);
+  free(unused);
+}
+
 enum { LOAD = 2000 };
 
 typedef struct {
@@ -251,6 +296,7 @@ int main(void) {
   RUN(closing_and_stopping_can_be_waited_for_by_callback);
   RUN(closing_inside_a_callback_begins_the_close);
   RUN(closing_inside_apply_begins_the_close);
+  RUN(closing_waits_for_requests_that_are_pending);
   RUN(closing_under_load_completes_every_accepted_call_once);
   RUN(a_forgotten_close_is_made_up_for_by_free);
   RUN(a_group_runs_on_when_its_handle_is_freed);
