@@ -110,7 +110,7 @@ impl Group {
         });
         self.read_index_within(timeout, completer)?;
         // The replica keeps the deadline itself; the margin only guards against one that is gone.
-        match receiver.recv_timeout(timeout + Duration::from_secs(5)) {
+        match receiver.recv_timeout(timeout.saturating_add(Duration::from_secs(5))) {
             Ok(result) => result.map(|_| ()),
             Err(_) => Err(Error::rejected(
                 Code::Timeout,
@@ -128,7 +128,9 @@ impl Group {
         self.check_in_service()?;
         self.handle.reserve(1, data.len())?;
         let call = Call::One { completer, bytes: data.len() };
-        self.node.inbox.propose(&self.handle, data, &[0, data.len()], std::iter::once(call))
+        let call = std::iter::once(call);
+        let accepted = self.node.inbox.propose(&self.handle, data, &[0, data.len()], call);
+        accepted.inspect_err(|_| self.handle.release(1, data.len()))
     }
 
     /// Proposes entries that lie one behind the other in `data`: entry i is `data[offsets[i]..offsets[i + 1]]`. All are
@@ -146,13 +148,10 @@ impl Group {
         let count = offsets.len() - 1;
         let bytes = offsets[count] - offsets[0];
         self.handle.reserve(count, bytes)?;
-        let batch = Batch::new(count, completer);
-        let calls = offsets.windows(2).enumerate().map(|(position, bounds)| Call::InBatch {
-            batch: batch.clone(),
-            position,
-            bytes: bounds[1] - bounds[0],
-        });
-        self.node.inbox.propose(&self.handle, data, offsets, calls)
+        let batch = Batch::new(count, bytes, completer);
+        let calls = (0..count).map(|position| Call::InBatch { batch: batch.clone(), position });
+        let accepted = self.node.inbox.propose(&self.handle, data, offsets, calls);
+        accepted.inspect_err(|_| self.handle.release(count, bytes))
     }
 
     /// Completes with an index once this replica has applied everything that was committed before the call:
@@ -252,7 +251,8 @@ impl Group {
         self.check_in_service()?;
         self.handle.reserve(1, 0)?;
         let event = event(Call::One { completer, bytes: 0 });
-        self.node.command(Command::Event { key: self.handle.key, event })
+        let accepted = self.node.command(Command::Event { key: self.handle.key, event });
+        accepted.inspect_err(|_| self.handle.release(1, 0))
     }
 
     fn check_in_service(&self) -> Result<()> {

@@ -10,11 +10,13 @@ use crate::replica::Completion;
 /// What a replica gives back when a call is done: whom to tell, and what the call held of its group's limits.
 pub(crate) enum Call {
     One { completer: Completer, bytes: usize },
-    InBatch { batch: Arc<Batch>, position: usize, bytes: usize },
+    InBatch { batch: Arc<Batch>, position: usize },
 }
 
 /// The results of a batch, gathered until all are there.
 pub(crate) struct Batch {
+    /// Of all its entries together.
+    bytes: usize,
     gathered: Mutex<Gathered>,
 }
 
@@ -24,33 +26,27 @@ struct Gathered {
     completer: Option<BatchCompleter>,
 }
 
-/// A completion that is ready to be called.
+/// A completion that is ready to be called. Until then it holds what its call took of the group's limits.
 pub(crate) enum Delivery {
-    One(Completer, Result<Completion>),
-    Batch(BatchCompleter, Vec<Result<Completion>>),
+    One { completer: Completer, result: Result<Completion>, bytes: usize },
+    Batch { completer: BatchCompleter, results: Vec<Result<Completion>>, bytes: usize },
 }
 
 impl Call {
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Call::One { bytes, .. } | Call::InBatch { bytes, .. } => *bytes,
-        }
-    }
-
     /// The delivery this result makes possible: none while a batch misses others.
     pub(crate) fn finish(self, result: Result<Completion>) -> Option<Delivery> {
         match self {
-            Call::One { completer, .. } => Some(Delivery::One(completer, result)),
-            Call::InBatch { batch, position, .. } => batch.put(position, result),
+            Call::One { completer, bytes } => Some(Delivery::One { completer, result, bytes }),
+            Call::InBatch { batch, position } => batch.put(position, result),
         }
     }
 }
 
 impl Batch {
-    pub(crate) fn new(count: usize, completer: BatchCompleter) -> Arc<Batch> {
+    pub(crate) fn new(count: usize, bytes: usize, completer: BatchCompleter) -> Arc<Batch> {
         let results = (0..count).map(|_| None).collect();
         let gathered = Gathered { results, missing: count, completer: Some(completer) };
-        Arc::new(Batch { gathered: Mutex::new(gathered) })
+        Arc::new(Batch { bytes, gathered: Mutex::new(gathered) })
     }
 
     fn put(&self, position: usize, result: Result<Completion>) -> Option<Delivery> {
@@ -62,7 +58,7 @@ impl Batch {
         }
         let completer = gathered.completer.take()?;
         let results = gathered.results.drain(..).flatten().collect();
-        Some(Delivery::Batch(completer, results))
+        Some(Delivery::Batch { completer, results, bytes: self.bytes })
     }
 }
 
@@ -70,16 +66,24 @@ impl Delivery {
     /// Whether it may be called on the event loop.
     pub(crate) fn is_quick(&self) -> bool {
         match self {
-            Delivery::One(completer, _) => completer.quick,
-            Delivery::Batch(completer, _) => completer.quick,
+            Delivery::One { completer, .. } => completer.quick,
+            Delivery::Batch { completer, .. } => completer.quick,
+        }
+    }
+
+    /// The calls and bytes that count against the group's limits until this is called.
+    pub(crate) fn holds(&self) -> (usize, usize) {
+        match self {
+            Delivery::One { bytes, .. } => (1, *bytes),
+            Delivery::Batch { results, bytes, .. } => (results.len(), *bytes),
         }
     }
 
     /// Calls the program. A panic in its closure ends there.
     pub(crate) fn deliver(self) {
         let call = AssertUnwindSafe(|| match self {
-            Delivery::One(completer, result) => (completer.deliver)(result),
-            Delivery::Batch(completer, results) => (completer.deliver)(results),
+            Delivery::One { completer, result, .. } => (completer.deliver)(result),
+            Delivery::Batch { completer, results, .. } => (completer.deliver)(results),
         });
         if catch_unwind(call).is_err() {
             tracing::error!("a completion callback panicked");

@@ -8,9 +8,10 @@ use super::call::Delivery;
 use super::group_handle::GroupHandle;
 use crate::replica::Notice;
 
-/// Something to call on the completion thread. How many wait is bounded by the groups' limits on pending calls.
+/// Something to call on the completion thread. How many calls wait is bounded by their groups' limits, since a call is
+/// pending until its completion is called.
 pub(crate) enum Delivered {
-    Call(Delivery),
+    Call(Option<Arc<GroupHandle>>, Delivery),
     Notice(Arc<GroupHandle>, Notice),
     /// Anything else that must not run on the event loop.
     Run(Box<dyn FnOnce() + Send>),
@@ -81,7 +82,14 @@ impl Deliveries {
 impl Delivered {
     pub(super) fn call(self) {
         match self {
-            Delivered::Call(delivery) => delivery.deliver(),
+            Delivered::Call(group, delivery) => {
+                // Before the call: the completion may make the next one.
+                if let Some(group) = group {
+                    let (count, bytes) = delivery.holds();
+                    group.release(count, bytes);
+                }
+                delivery.deliver();
+            }
             Delivered::Notice(group, notice) => group.tell_listener(notice),
             Delivered::Run(body) => {
                 if catch_unwind(AssertUnwindSafe(body)).is_err() {

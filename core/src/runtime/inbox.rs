@@ -130,13 +130,15 @@ impl Inbox {
             return Err(closed());
         }
         let base = waiting.arena.len();
-        waiting.arena.extend_from_slice(data);
+        // Only what the offsets span: that is what was counted against the group's limits.
+        let (from, to) = (offsets[0], offsets[offsets.len() - 1]);
+        waiting.arena.extend_from_slice(&data[from..to]);
         for (bounds, call) in offsets.windows(2).zip(calls) {
             waiting.submissions.push(Submission {
                 key: group.key,
                 timeout_ticks: group.proposal_timeout_ticks,
-                start: base + bounds[0],
-                end: base + bounds[1],
+                start: base + bounds[0] - from,
+                end: base + bounds[1] - from,
                 call,
             });
         }

@@ -108,26 +108,17 @@ impl EventLoop {
         if effects.completions.is_empty() {
             return;
         }
-        let (mut count, mut bytes) = (0, 0);
-        for (call, result) in effects.completions.drain(..) {
-            count += 1;
-            bytes += call.bytes();
-            if let Some(delivery) = call.finish(result) {
-                self.deliveries.push(Delivered::Call(delivery));
-            }
-        }
-        if let Some(hosted) = self.groups.get(&key) {
-            hosted.group.release(count, bytes);
-        }
+        let group = self.groups.get(&key).map(|hosted| &hosted.group);
+        let done = effects.completions.drain(..);
+        let done = done.filter_map(|(call, result)| call.finish(result));
+        self.deliveries.extend(done.map(|delivery| Delivered::Call(group.cloned(), delivery)));
     }
 
     /// Completes one call that never reached a replica.
     pub(super) fn complete(&mut self, key: GroupKey, call: Call, result: Result<Completion>) {
-        if let Some(hosted) = self.groups.get(&key) {
-            hosted.group.release(1, call.bytes());
-        }
+        let group = self.groups.get(&key).map(|hosted| hosted.group.clone());
         if let Some(delivery) = call.finish(result) {
-            self.deliveries.push(Delivered::Call(delivery));
+            self.deliveries.push(Delivered::Call(group, delivery));
         }
     }
 
@@ -137,9 +128,9 @@ impl EventLoop {
         let mut others = Vec::new();
         for delivered in self.deliveries.drain(..) {
             match delivered {
-                Delivered::Call(delivery) if delivery.is_quick() => {
+                Delivered::Call(_, ref delivery) if delivery.is_quick() => {
                     some = true;
-                    delivery.deliver();
+                    delivered.call();
                 }
                 other => others.push(other),
             }
