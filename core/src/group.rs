@@ -176,14 +176,10 @@ impl Group {
         }
         self.check_in_service()?;
         self.handle.reserve(1, 0)?;
-        let timeout = Duration::from_millis(self.handle.options.proposal_timeout_ms);
-        crate::runtime::change_membership(
-            &self.node,
-            &self.handle,
-            changes,
-            self.ticks(timeout),
-            completer,
-        )
+        let timeout_ticks = self.handle.proposal_timeout_ticks;
+        let call = Call::One { completer, bytes: 0 };
+        let key = self.handle.key;
+        self.command(Command::ChangeMembership { key, changes, timeout_ticks, call })
     }
 
     /// Only at the leader. Completes when another leader is known, or fails after an election timeout.
@@ -228,7 +224,7 @@ impl Group {
             let _ = sender.try_send(result);
         }));
         refuse_on_library_thread("stop")?;
-        // The sender is dropped unused only when the node is closed, and the group with it.
+        // The sender is never dropped unused: every group is gone when its node is closed.
         receiver.recv().unwrap_or(Ok(()))
     }
 
@@ -238,21 +234,21 @@ impl Group {
         if let Err(error) = self.node.check_process() {
             return done(Err(error));
         }
-        let command = Command::StopGroup { key: self.handle.key, done };
-        if let Err(refused) = self.node.inbox.command(command) {
-            // The node is closing, and takes its groups with it.
-            if let Command::StopGroup { done, .. } = *refused {
-                self.node.when_closed(Box::new(move |_| done(Ok(()))));
-            }
-        }
+        self.handle.when_gone(done);
+        // Refused by a node that is closing, which takes its groups with it.
+        let _ = self.node.command(Command::StopGroup { key: self.handle.key });
     }
 
     fn call(&self, completer: Completer, event: impl FnOnce(Call) -> Event<Call>) -> Result<()> {
         self.check_in_service()?;
         self.handle.reserve(1, 0)?;
         let event = event(Call::One { completer, bytes: 0 });
-        let accepted = self.node.command(Command::Event { key: self.handle.key, event });
-        accepted.inspect_err(|_| self.handle.release(1, 0))
+        self.command(Command::Event { key: self.handle.key, event })
+    }
+
+    /// Hands over a command with a call, for which room was reserved.
+    fn command(&self, command: Command) -> Result<()> {
+        self.node.command(command).inspect_err(|_| self.handle.release(1, 0))
     }
 
     fn check_in_service(&self) -> Result<()> {

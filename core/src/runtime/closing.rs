@@ -3,14 +3,11 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use super::deliver::Delivered;
 use super::event_loop::EventLoop;
 use super::inbox::{closed, Command, Taken};
 use crate::directory::Directory;
 use crate::error::Result;
 use crate::replica::Event;
-
-type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// Counts what must happen before something may go on.
 #[derive(Default)]
@@ -59,14 +56,13 @@ impl EventLoop {
     pub(super) fn close(mut self, directory: Directory, threads: Threads) -> Result<()> {
         self.stop_groups();
         let machines = Arc::new(Latch::default());
-        for hosted in self.groups.values() {
-            hosted.group.set_listener(None);
-            hosted.seat.close(machines.add());
+        for (_, hosted) in std::mem::take(&mut self.groups) {
+            self.close_seat(&hosted, machines.add());
         }
         self.node.lines.cut();
         machines.wait();
         let node = &self.node;
-        for errands in [&node.readers, &node.housekeepers, &node.couriers, &node.receivers] {
+        for errands in node.all_errands() {
             errands.stop();
         }
         self.node.pool.stop();
@@ -82,9 +78,8 @@ impl EventLoop {
         self.node.inbox.close();
         let mut last = Taken::default();
         self.node.inbox.take(&mut last);
-        let mut stopped = Vec::new();
         for command in last.commands.drain(..) {
-            stopped.extend(self.last_command(command));
+            self.last_command(command);
         }
         for (key, timeout_ticks, proposals) in last.proposals.drain(..) {
             self.step(key, Event::Propose { proposals, timeout_ticks });
@@ -95,31 +90,25 @@ impl EventLoop {
             self.settle();
             self.withdraw(key, closed());
         }
-        for done in stopped {
-            self.deliveries.push(Delivered::Run(Box::new(move || done(Ok(())))));
-        }
         self.deliver();
     }
 
-    /// Takes in a command that arrived too late; what it wants to be told when it is done is returned.
-    fn last_command(&mut self, command: Command) -> Option<Done> {
+    /// Takes in a command that arrived too late.
+    fn last_command(&mut self, command: Command) {
         match command {
             Command::StartGroup { group, seat } => {
                 group.put_out_of_service(closed());
                 self.start_group(group, seat);
-                None
             }
-            Command::StopGroup { done, .. } => Some(done),
-            command => {
-                self.command(command);
-                None
-            }
+            // All groups end now.
+            Command::StopGroup { .. } => {}
+            command => self.command(command),
         }
     }
 
     fn end_log(mut self) -> Result<()> {
         if let Some(finished) = self.node.finished_chore() {
-            self.log.finish_chore(finished)?;
+            self.log.finish_chore(finished?)?;
         }
         if let Some(failure) = self.failure.take() {
             // What the log still holds in memory cannot be made durable any more. Its files are closed by the drop.

@@ -7,6 +7,10 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::thread;
+use crate::error::{Code, Error, Result};
+
+/// How many errands may wait that a peer asked for.
+const OFFERED_MAX: usize = 16;
 
 type Errand = Box<dyn FnOnce() + Send>;
 
@@ -36,6 +40,27 @@ impl Errands {
             return;
         }
         state.waiting.push_back(Box::new(errand));
+        self.start_thread(state);
+    }
+
+    /// As `run`, unless too many wait already: then the errand is dropped, and this is false.
+    pub(crate) fn offer(self: &Arc<Errands>, errand: impl FnOnce() + Send + 'static) -> bool {
+        if self.lock().waiting.len() >= OFFERED_MAX {
+            return false;
+        }
+        self.run(errand);
+        true
+    }
+
+    /// Called now and then: starts the thread that could not be started when an errand came.
+    pub(crate) fn nudge(self: &Arc<Errands>) {
+        let state = self.lock();
+        if state.threads == 0 && !state.waiting.is_empty() {
+            self.start_thread(state);
+        }
+    }
+
+    fn start_thread(self: &Arc<Errands>, mut state: MutexGuard<'_, State>) {
         if state.threads == self.threads_max {
             return;
         }
@@ -45,6 +70,7 @@ impl Errands {
         if let Err(error) = thread::spawn(self.name, move || errands.work()) {
             tracing::error!(%error, "an errand waits until a thread can be started");
             self.lock().threads -= 1;
+            self.ended.notify_all();
         }
     }
 
@@ -54,7 +80,10 @@ impl Errands {
         state.stopped = true;
         let dropped = std::mem::take(&mut state.waiting);
         drop(state);
-        drop(dropped);
+        for errand in dropped {
+            // What it holds may be the program's, and its drop the program's code.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(errand)));
+        }
         let mut state = self.lock();
         while state.threads > 0 {
             state = self.ended.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -79,4 +108,11 @@ impl Errands {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+}
+
+/// Does what may panic, so that whoever waits for the result hears of it all the same.
+pub(super) fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::unknown(Code::Panicked, format!("{what} panicked; what it did is not known")))
+    })
 }

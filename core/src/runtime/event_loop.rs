@@ -68,6 +68,8 @@ pub(crate) struct EventLoop {
     pub(super) random: Random,
     pub(super) started: Instant,
     pub(super) next_tick: Instant,
+    /// Ticks since the start.
+    pub(super) ticks: u64,
     pub(super) last_busy: Instant,
 }
 
@@ -121,7 +123,8 @@ impl EventLoop {
         let mut timeout = self.next_tick.saturating_duration_since(now);
         let transport_wants_ms = self.transport.next_deadline_ms().saturating_sub(self.now_ms());
         timeout = timeout.min(Duration::from_millis(transport_wants_ms));
-        if !self.dirty.is_empty() || !self.node.inbox.may_sleep() {
+        let busy = !self.dirty.is_empty() || !self.deliveries.is_empty();
+        if busy || !self.node.inbox.may_sleep() {
             timeout = Duration::ZERO;
         }
         if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
@@ -196,9 +199,17 @@ impl EventLoop {
             return;
         }
         let period = Duration::from_millis(self.node.options.tick_ms);
-        self.next_tick = (self.next_tick + period).max(now);
+        self.next_tick += period;
+        if self.next_tick <= now {
+            self.next_tick = now + period;
+        }
         self.update_space();
+        self.ticks += 1;
+        for errands in self.node.all_errands() {
+            errands.nudge();
+        }
         self.check_restores(now);
+        self.expire_parked();
         self.chore_due = true;
         for key in self.keys_of_running_groups() {
             let jitter = self.random.next();

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::inbox::GroupKey;
+use super::node_handle::Done;
 use crate::error::{Code, Error, Result};
 use crate::group::{GroupStatus, Member};
 use crate::options::GroupOptions;
@@ -22,6 +23,14 @@ pub(crate) struct GroupHandle {
     pending_bytes: AtomicUsize,
     view: Mutex<View>,
     listener: Mutex<ListenerPlace>,
+    end: Mutex<End>,
+}
+
+/// Whether the group is gone from this node, and who waits for that.
+#[derive(Default)]
+struct End {
+    gone: bool,
+    waiting: Vec<Done>,
 }
 
 #[derive(Default)]
@@ -50,6 +59,7 @@ impl GroupHandle {
             pending_bytes: AtomicUsize::new(0),
             view: Mutex::new(View { status, members: Vec::new() }),
             listener: Mutex::default(),
+            end: Mutex::default(),
         }
     }
 
@@ -131,6 +141,23 @@ impl GroupHandle {
 
     pub(crate) fn publish_members(&self, members: Vec<Member>) {
         self.view().members = members;
+    }
+
+    /// Calls `done` once the state machine is dropped; at once if it is.
+    pub(crate) fn when_gone(&self, done: Done) {
+        let mut end = lock(&self.end);
+        if !end.gone {
+            return end.waiting.push(done);
+        }
+        drop(end);
+        done(Ok(()));
+    }
+
+    /// The state machine is dropped. Returns who waits for that.
+    pub(crate) fn set_gone(&self) -> Vec<Done> {
+        let mut end = lock(&self.end);
+        end.gone = true;
+        std::mem::take(&mut end.waiting)
     }
 
     pub(crate) fn set_listener(&self, listener: Option<Listener>) {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::Call;
+use super::deliver::Delivered;
 use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
 use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::node_handle::NodeHandle;
+use super::parked::{not_running, Parked};
 use super::seat::{describe, Seat, Work};
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Index, Uuid};
@@ -24,6 +26,7 @@ pub(crate) struct Hosted {
     /// The position up to which the log must be durable before the group may start again.
     pub(super) must_be_durable: Lsn,
     pub(super) dirty: bool,
+    pub(super) parked: Parked,
     /// The other members, as the replica last named them.
     pub(super) peers: Vec<(PeerIdentity, String)>,
     /// When `restore_snapshot`, which is under way, must be done.
@@ -39,9 +42,8 @@ pub(crate) struct StoppedGroup {
 }
 
 pub(crate) enum Stage {
-    /// The machine opens, or is restored from the newest snapshot. Calls wait here, bounded by the group's limits.
+    /// The machine opens, or is restored from the newest snapshot. Calls wait.
     Opening {
-        waiting: Vec<Event<Call>>,
         restoring: Option<Index>,
     },
     Running(Box<Replica<Call>>),
@@ -53,8 +55,11 @@ impl EventLoop {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::StartGroup { group, seat } => self.start_group(group, seat),
-            Command::StopGroup { key, done } => self.stop_group(key, done),
-            Command::Refuse { key, call, error } => self.complete(key, call, Err(error)),
+            Command::StopGroup { key } => self.stop_group(key),
+            Command::ChangeMembership { key, changes, timeout_ticks, call } => {
+                self.change_membership(key, changes, timeout_ticks, call);
+            }
+            Command::Introduced { key, number, change } => self.introduced(key, number, change),
             Command::Event { key, event } => self.step(key, event),
             Command::Machine { key, answer } => self.machine_answered(key, answer),
             Command::EntriesRead { key, low, entries } => {
@@ -67,7 +72,7 @@ impl EventLoop {
     /// Gives an event to a group's replica, or keeps it until there is one.
     pub(super) fn step(&mut self, key: GroupKey, event: Event<Call>) {
         let Some(hosted) = self.groups.get_mut(&key) else {
-            return self.refuse(key, event, super::inbox::stopped());
+            return self.refuse(key, event, not_running(None));
         };
         match &mut hosted.stage {
             Stage::Running(replica) => {
@@ -80,38 +85,18 @@ impl EventLoop {
                     self.dirty.push(key);
                 }
             }
-            Stage::Opening { waiting, .. } => {
-                if carries_call(&event) {
-                    waiting.push(event);
-                }
-            }
+            Stage::Opening { .. } => self.park(key, event),
             Stage::Failed => {
-                let error = hosted.group.check_in_service().err();
-                self.refuse(key, event, error.unwrap_or_else(super::inbox::stopped));
+                let error = not_running(Some(hosted));
+                self.refuse(key, event, error);
             }
-        }
-    }
-
-    /// Completes the calls of an event that no replica will see.
-    pub(super) fn refuse(&mut self, key: GroupKey, event: Event<Call>, error: Error) {
-        match event {
-            Event::Propose { proposals, .. } => {
-                for (_, call) in proposals {
-                    self.complete(key, call, Err(error.clone()));
-                }
-            }
-            Event::ReadIndex { completion, .. }
-            | Event::ChangeMembership { completion, .. }
-            | Event::TransferLeadership { completion, .. }
-            | Event::TakeSnapshot { completion } => self.complete(key, completion, Err(error)),
-            _ => {}
         }
     }
 
     pub(super) fn start_group(&mut self, group: Arc<GroupHandle>, seat: Arc<Seat>) {
         let key = group.key;
         self.keys.insert(group.options.group_id, key);
-        let stage = Stage::Opening { waiting: Vec::new(), restoring: None };
+        let stage = Stage::Opening { restoring: None };
         seat.push(Work::Open);
         let hosted = Hosted {
             group,
@@ -120,6 +105,7 @@ impl EventLoop {
             held: None,
             must_be_durable: 0,
             dirty: false,
+            parked: Parked::default(),
             peers: Vec::new(),
             restore_deadline: None,
             offered: None,
@@ -172,8 +158,7 @@ impl EventLoop {
             // A reset that is not finished yet is restored by the replica itself.
             Some(manifest) if held.is_some() && !reset_pending => {
                 let (snapshot, index, term) = (manifest.snapshot, manifest.index, manifest.term);
-                hosted.stage =
-                    Stage::Opening { waiting: hosted.take_waiting(), restoring: Some(index) };
+                hosted.stage = Stage::Opening { restoring: Some(index) };
                 hosted.push_restore(MachineWork::Restore { snapshot, index, term });
             }
             _ => self.open_replica(key, 0),
@@ -245,15 +230,12 @@ impl EventLoop {
         let reader = self.log.reader(log_id);
         match Replica::open(options, recovered.as_ref(), reader, machine_applied) {
             Ok(replica) => {
-                let waiting = hosted.take_waiting();
                 let fresh = || RecoveredGroup::new(log_id, group_id);
                 hosted.held = Some(recovered.unwrap_or_else(fresh));
                 hosted.stage = Stage::Running(Box::new(replica));
                 hosted.dirty = true;
                 self.dirty.push(key);
-                for event in waiting {
-                    self.step(key, event);
-                }
+                self.unpark(key);
             }
             Err(error) => {
                 if let Some(held) = recovered {
@@ -275,39 +257,41 @@ impl EventLoop {
     pub(super) fn withdraw(&mut self, key: GroupKey, error: Error) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
         hosted.group.put_out_of_service(error.clone());
-        let waiting = hosted.take_waiting();
         hosted.stage = Stage::Failed;
-        for event in waiting {
-            self.refuse(key, event, error.clone());
-        }
+        self.refuse_parked(key, &error);
     }
 
     /// Ends a group here: its calls complete, its machine is dropped, its data stays.
-    pub(super) fn stop_group(&mut self, key: GroupKey, done: Box<dyn FnOnce(Result<()>) + Send>) {
+    pub(super) fn stop_group(&mut self, key: GroupKey) {
         let error = super::inbox::stopped();
         self.step(key, Event::Stop { error: error.clone() });
         self.settle();
         self.withdraw(key, error);
-        let Some(hosted) = self.groups.remove(&key) else {
-            self.deliveries.push(super::deliver::Delivered::Run(Box::new(move || done(Ok(())))));
-            return;
-        };
+        let Some(hosted) = self.groups.remove(&key) else { return };
         let group_id = hosted.seat.group_id;
         self.keys.remove(&group_id);
+        self.peers_changed = true;
+        self.close_seat(&hosted, || {});
         if let Some(held) = hosted.held {
             let must_be_durable = hosted.must_be_durable;
             self.recovered.insert(group_id, StoppedGroup { held, must_be_durable });
         }
-        self.peers_changed = true;
-        let node = self.node.clone();
-        hosted.group.set_listener(None);
-        hosted.seat.close(Box::new(move || {
-            node.forget_group(group_id, key);
-            node.deliveries.push_all(&mut vec![super::deliver::Delivered::Run(Box::new(
-                move || done(Ok(())),
-            ))]);
-        }));
         self.publish_node();
+    }
+
+    /// Has the machine and the listener dropped, not on this thread: that is the program's code. Then calls `vacated`,
+    /// and says to whoever waits for it that the group is gone.
+    pub(super) fn close_seat(&mut self, hosted: &Hosted, vacated: impl FnOnce() + Send + 'static) {
+        let group = hosted.group.clone();
+        let forget_listener = Box::new(move || group.set_listener(None));
+        self.deliveries.push(Delivered::Run(forget_listener));
+        // Before the machine can be gone: a stop ends after everything that it completed.
+        self.deliver();
+        let (node, group) = (self.node.clone(), hosted.group.clone());
+        hosted.seat.close(Box::new(move || {
+            node.group_gone(&group);
+            vacated();
+        }));
     }
 
     pub(super) fn keys_of_running_groups(&self) -> Vec<GroupKey> {
@@ -333,24 +317,6 @@ impl Hosted {
         self.restore_deadline = Some(Instant::now() + timeout);
         self.seat.push(Work::Machine(work));
     }
-
-    pub(super) fn take_waiting(&mut self) -> Vec<Event<Call>> {
-        match &mut self.stage {
-            Stage::Opening { waiting, .. } => std::mem::take(waiting),
-            _ => Vec::new(),
-        }
-    }
-}
-
-fn carries_call(event: &Event<Call>) -> bool {
-    matches!(
-        event,
-        Event::Propose { .. }
-            | Event::ReadIndex { .. }
-            | Event::ChangeMembership { .. }
-            | Event::TransferLeadership { .. }
-            | Event::TakeSnapshot { .. }
-    )
 }
 
 fn replica_options(

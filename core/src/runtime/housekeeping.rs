@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::errands::guarded;
 use super::event_loop::EventLoop;
 use crate::ids::NodeId;
 use crate::replica::{Event, PeerIdentity};
@@ -16,7 +17,7 @@ impl EventLoop {
         if let Some(finished) = self.node.finished_chore() {
             self.chore_running = false;
             self.chore_due = true;
-            if let Err(error) = self.log.finish_chore(finished) {
+            if let Err(error) = finished.and_then(|finished| self.log.finish_chore(finished)) {
                 self.storage_failed(error);
             }
         }
@@ -28,7 +29,9 @@ impl EventLoop {
         let Some(chore) = self.log.begin_chore(idle) else { return };
         self.chore_running = true;
         let node = self.node.clone();
-        self.node.housekeepers.run(move || node.chore_finished(chore.run()));
+        self.node.housekeepers.run(move || {
+            node.chore_finished(guarded("housekeeping of the log", || Ok(chore.run())));
+        });
     }
 
     /// Tells every replica when the log no longer admits entries, or does again.

@@ -10,9 +10,10 @@ use super::call::Call;
 use super::group_handle::GroupHandle;
 use super::seat::Seat;
 use crate::error::{Code, Error, Result};
+use crate::group::Change;
 use crate::ids::{Index, RaftId, Uuid};
 use crate::machine::{MachineResult, Opened};
-use crate::replica::{Event, SnapshotTaken};
+use crate::replica::{Event, MemberChange, SnapshotTaken};
 
 /// Names one start of a group on this node; never used twice while the node is open.
 pub(crate) type GroupKey = u64;
@@ -23,16 +24,20 @@ pub(crate) enum Command {
         group: Arc<GroupHandle>,
         seat: Arc<Seat>,
     },
-    /// Stops a group; `done` runs when its state machine is gone.
     StopGroup {
         key: GroupKey,
-        done: Box<dyn FnOnce(Result<()>) + Send>,
     },
-    /// Completes a call that did not get as far as the replica.
-    Refuse {
+    ChangeMembership {
         key: GroupKey,
+        changes: Vec<Change>,
+        timeout_ticks: u64,
         call: Call,
-        error: Error,
+    },
+    /// The nodes that a membership change is to add have been asked who they are.
+    Introduced {
+        key: GroupKey,
+        number: u64,
+        change: Result<Vec<MemberChange>>,
     },
     /// An event for a replica, made outside of the loop.
     Event {

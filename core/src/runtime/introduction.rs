@@ -3,61 +3,27 @@
 //! A member is known by its node id and its incarnation, and only the node itself can tell the latter. So a change that
 //! adds nodes first dials each of them, on a thread that may wait; the others go to the replica at once.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Call;
-use super::group_handle::GroupHandle;
-use super::inbox::Command;
 use super::node_handle::NodeHandle;
 use crate::error::Result;
-use crate::group::{Change, Completer};
+use crate::group::Change;
 use crate::ids::{NodeId, Uuid};
-use crate::replica::{Event, MemberChange};
+use crate::replica::MemberChange;
 use crate::transport::dial_blocking;
 use crate::wire::Intent;
 
 /// How long a node to be added may take to answer.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) fn change_membership(
-    node: &Arc<NodeHandle>,
-    group: &Arc<GroupHandle>,
-    changes: Vec<Change>,
-    timeout_ticks: u64,
-    completer: Completer,
-) -> Result<()> {
-    let completion = Call::One { completer, bytes: 0 };
-    let adds =
-        |change: &Change| matches!(change, Change::AddLearner { .. } | Change::AddVoter { .. });
-    if !changes.iter().any(adds) {
-        return resolve_and_send(node, group, changes, timeout_ticks, completion);
-    }
-    let (courier_node, group) = (node.clone(), group.clone());
-    node.couriers.run(move || {
-        // Whatever fails is told to the call's completion.
-        let _ = resolve_and_send(&courier_node, &group, changes, timeout_ticks, completion);
-    });
-    Ok(())
+/// Whether a node has to be asked who it is before this can be proposed.
+pub(super) fn adds_nodes(change: &Change) -> bool {
+    matches!(change, Change::AddLearner { .. } | Change::AddVoter { .. })
 }
 
-fn resolve_and_send(
-    node: &NodeHandle,
-    group: &GroupHandle,
-    changes: Vec<Change>,
-    timeout_ticks: u64,
-    completion: Call,
-) -> Result<()> {
-    let resolved: Result<Vec<MemberChange>> =
-        changes.into_iter().map(|change| resolve(node, change)).collect();
-    let command = match resolved {
-        Ok(change) => {
-            let event = Event::ChangeMembership { change, completion, timeout_ticks };
-            Command::Event { key: group.key, event }
-        }
-        Err(error) => Command::Refuse { key: group.key, call: completion, error },
-    };
-    node.command(command)
+/// Blocks for each node to be added, up to five seconds and what the resolving of its name takes.
+pub(super) fn resolve_all(node: &NodeHandle, changes: Vec<Change>) -> Result<Vec<MemberChange>> {
+    changes.into_iter().map(|change| resolve(node, change)).collect()
 }
 
 fn resolve(node: &NodeHandle, change: Change) -> Result<MemberChange> {

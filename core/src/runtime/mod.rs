@@ -8,7 +8,8 @@
 //! | `libraft-completion` | 1 | calls completions and listeners |
 //! | `libraft-reader` | 0 to 1 | reads the log for those who lag |
 //! | `libraft-keeper` | 0 to 1 | prepares and recycles journal segments, moves entries into sled |
-//! | `libraft-courier` | 0 to 4 | saves and sends snapshots, asks new members who they are |
+//! | `libraft-courier` | 0 to 4 | saves and sends snapshots |
+//! | `libraft-greeter` | 0 to 2 | asks nodes that are to be added who they are |
 //! | `libraft-receiver` | 0 to 4 | receives snapshots |
 
 mod apply;
@@ -26,6 +27,7 @@ mod introduction;
 mod lines;
 mod node_handle;
 mod opening;
+mod parked;
 mod random;
 mod saving;
 mod seat;
@@ -36,7 +38,6 @@ mod transfer;
 pub(crate) use call::{Batch, Call};
 pub(crate) use group_handle::{ticks, GroupHandle};
 pub(crate) use inbox::Command;
-pub(crate) use introduction::change_membership;
 pub(crate) use node_handle::NodeHandle;
 pub(crate) use opening::{open, start_group};
 pub use thread::is_library_thread;

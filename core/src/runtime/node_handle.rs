@@ -23,7 +23,8 @@ use crate::replica::{Notice, PeerIdentity};
 use crate::snapshot::SnapshotStore;
 use crate::wire::Introduction;
 
-type Done = Box<dyn FnOnce(Result<()>) + Send>;
+/// Told how something ended.
+pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 pub(crate) struct NodeHandle {
     pub(crate) options: NodeOptions,
@@ -38,8 +39,10 @@ pub(crate) struct NodeHandle {
     pub(crate) readers: Arc<Errands>,
     /// Does the log's housekeeping.
     pub(crate) housekeepers: Arc<Errands>,
-    /// Saves, sends and receives snapshots, and asks new members who they are.
+    /// Saves and sends snapshots.
     pub(crate) couriers: Arc<Errands>,
+    /// Asks nodes that are to be added who they are. Not the couriers: a transfer may take long.
+    pub(crate) greeters: Arc<Errands>,
     /// Receives snapshots. Not the couriers: two nodes that send to each other must not wait for each other.
     pub(crate) receivers: Arc<Errands>,
     /// The connections of the couriers.
@@ -47,7 +50,7 @@ pub(crate) struct NodeHandle {
     groups: Mutex<HashMap<GroupId, Arc<GroupHandle>>>,
     next_key: AtomicU64,
     status: Mutex<NodeStatus>,
-    chore: Mutex<Option<FinishedChore>>,
+    chore: Mutex<Option<Result<FinishedChore>>>,
     forks_at_open: u64,
     end: Mutex<End>,
     ended: Condvar,
@@ -73,6 +76,7 @@ pub(crate) struct Parts {
 /// How many snapshots are saved and sent, and how many received, at a time.
 const COURIERS_MAX: usize = 4;
 const RECEIVERS_MAX: usize = 4;
+const GREETERS_MAX: usize = 2;
 /// The longest frame body in bytes: the largest entry, and what goes with it.
 pub(crate) const FRAME_BYTES_MAX: usize = 36 << 20;
 
@@ -109,6 +113,7 @@ impl NodeHandle {
             readers: Errands::new("libraft-reader", 1),
             housekeepers: Errands::new("libraft-keeper", 1),
             couriers,
+            greeters: Errands::new("libraft-greeter", GREETERS_MAX),
             receivers: Errands::new("libraft-receiver", RECEIVERS_MAX),
             lines: Lines::default(),
             groups: Mutex::default(),
@@ -119,6 +124,10 @@ impl NodeHandle {
             end: Mutex::default(),
             ended: Condvar::new(),
         }
+    }
+
+    pub(crate) fn all_errands(&self) -> [&Arc<Errands>; 5] {
+        [&self.readers, &self.housekeepers, &self.couriers, &self.greeters, &self.receivers]
     }
 
     /// Refuses a call in a forked child, which has none of the node's threads.
@@ -164,12 +173,19 @@ impl NodeHandle {
         lock(&self.groups).get(&group_id).cloned()
     }
 
-    /// The group's machine is gone: it may be started again.
+    /// A group that was entered does not start.
     pub(crate) fn forget_group(&self, group_id: GroupId, key: GroupKey) {
         let mut groups = lock(&self.groups);
         if groups.get(&group_id).is_some_and(|group| group.key == key) {
             groups.remove(&group_id);
         }
+    }
+
+    /// The group's machine is gone: it may be started again, and whoever waits for that is told.
+    pub(crate) fn group_gone(&self, group: &GroupHandle) {
+        self.forget_group(group.options.group_id, group.key);
+        let tell = |done: Done| Delivered::Run(Box::new(move || done(Ok(()))));
+        self.deliveries.push_all(&mut group.set_gone().into_iter().map(tell).collect());
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
@@ -186,12 +202,12 @@ impl NodeHandle {
     }
 
     /// Called on the housekeeping thread.
-    pub(crate) fn chore_finished(&self, finished: FinishedChore) {
+    pub(crate) fn chore_finished(&self, finished: Result<FinishedChore>) {
         *lock(&self.chore) = Some(finished);
         self.inbox.wake_always();
     }
 
-    pub(crate) fn finished_chore(&self) -> Option<FinishedChore> {
+    pub(crate) fn finished_chore(&self) -> Option<Result<FinishedChore>> {
         lock(&self.chore).take()
     }
 

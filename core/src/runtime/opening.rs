@@ -96,6 +96,7 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         random,
         started: now,
         next_tick: now,
+        ticks: 0,
         last_busy: now,
     };
     event_loop.publish_node();

@@ -4,6 +4,7 @@
 //! free for the next work as soon as the program has answered.
 
 use std::io::{self, Write};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::errands::Errands;
@@ -12,7 +13,7 @@ use super::seat::{describe, Seat};
 use super::transfer::Shipment;
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, Uuid};
-use crate::machine::{MachineKind, MachineResult, PreparedSnapshot, Reply};
+use crate::machine::{MachineError, MachineKind, MachineResult, PreparedSnapshot, Reply};
 use crate::replica::SnapshotTaken;
 use crate::snapshot::{Manifest, SnapshotPoint, SnapshotStore, SnapshotWriter, Source};
 
@@ -136,7 +137,9 @@ fn save(
     prepared: Box<dyn PreparedSnapshot>,
 ) -> Result<Arc<Manifest>> {
     let mut writer = snapshots.begin(point)?;
-    prepared.save(&mut writer).map_err(|error| save_failed("save_snapshot", seat, &error))?;
+    let saved = catch_unwind(AssertUnwindSafe(|| prepared.save(&mut writer)));
+    let saved = saved.unwrap_or_else(|_| Err(MachineError::new("the callback panicked")));
+    saved.map_err(|error| save_failed("save_snapshot", seat, &error))?;
     writer.finish()
 }
 
@@ -148,7 +151,7 @@ fn taken(result: Result<Arc<Manifest>>) -> MachineAnswer {
     }))
 }
 
-fn save_failed(what: &str, seat: &Seat, error: &crate::machine::MachineError) -> Error {
+fn save_failed(what: &str, seat: &Seat, error: &MachineError) -> Error {
     Error::rejected(Code::SaveFailed, describe(what, seat.group_id, error))
 }
 

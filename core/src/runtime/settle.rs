@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::deliver::Delivered;
+use super::errands::guarded;
 use super::event_loop::EventLoop;
 use super::hosted::{Hosted, Stage};
 use super::inbox::{Command, GroupKey};
@@ -184,7 +185,7 @@ impl EventLoop {
         let reader = self.log.reader(held.log_id);
         let inbox = self.node.inbox.clone();
         self.node.readers.run(move || {
-            let entries = reader.read(low, high, bytes_max);
+            let entries = guarded("reading the log", || reader.read(low, high, bytes_max));
             // After the close nobody waits for the answer.
             let _ = inbox.command(Command::EntriesRead { key, low, entries });
         });

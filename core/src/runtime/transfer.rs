@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::errands::guarded;
 use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
 use super::inbox::{Command, GroupKey, MachineAnswer};
@@ -68,11 +69,14 @@ impl EventLoop {
             |hosted: &super::hosted::Hosted| hosted.group.options.snapshot_transfer_timeout_ms;
         let timeout_ms = self.groups.values().map(timeout_ms).max().unwrap_or(0);
         let node = self.node.clone();
-        self.node.receivers.run(move || {
+        let offered = self.node.receivers.offer(move || {
             if let Err(error) = receive(&node, peer, stream, Duration::from_millis(timeout_ms)) {
                 tracing::warn!(peer = peer.node_id, %error, "a snapshot was not received");
             }
         });
+        if !offered {
+            tracing::warn!(peer = peer.node_id, "a snapshot was refused: too many wait already");
+        }
     }
 
     /// Deletes a received snapshot that its replica had no use for.
@@ -128,7 +132,8 @@ impl Shipment {
                 self.node.tell(group, Notice::SnapshotSending { to, index, bytes });
             }
         });
-        send_snapshot(stream, begin, source, deadline, progress)
+        // What is sent may come straight from the program.
+        guarded("sending a snapshot", || send_snapshot(stream, begin, source, deadline, progress))
     }
 
     fn dial(&self) -> Result<TcpStream> {
