@@ -155,7 +155,27 @@ static void leadership_moves_to_where_it_is_asked_to(void) {
   close_cluster(c);
 }
 
+/* What was heard of snapshots between nodes. */
+typedef struct {
+  gate sending, receiving, installed;
+  uint64_t peer;
+} transfers;
+
+static void hear_of_transfers(void *user_data, const libraft_event *event) {
+  transfers *t = user_data;
+  if (event->kind == LIBRAFT_EVENT_SNAPSHOT_SENDING ||
+      event->kind == LIBRAFT_EVENT_SNAPSHOT_RECEIVING) {
+    CHECK_EQ(event->node_id, t->peer);
+    CHECK(event->index > 0);
+    gate_pass(event->kind == LIBRAFT_EVENT_SNAPSHOT_SENDING ? &t->sending : &t->receiving);
+  }
+  if (event->kind == LIBRAFT_EVENT_SNAPSHOT_INSTALLED) {
+    gate_pass(&t->installed);
+  }
+}
+
 static void a_member_is_added_caught_up_promoted_and_removed(void) {
+  static transfers at_leader = {GATE, GATE, GATE, NODES + 1}, at_joiner = {GATE, GATE, GATE, 0};
   cluster *c = form();
   sight s = SIGHT;
   libraft_completer completer = seen_by_callback(0);
@@ -167,12 +187,19 @@ static void a_member_is_added_caught_up_promoted_and_removed(void) {
   open_member(c, NODES);
   start_member(c, NODES, 0);
   EXPECT(LIBRAFT_ERR_TIMEOUT, libraft_group_wait_ready(c->group[NODES], 50, &failure));
+  at_joiner.peer = (uint64_t)leader + 1;
+  OK(libraft_group_set_event_callback(group, hear_of_transfers, &at_leader, NULL, &failure));
+  OK(libraft_group_set_event_callback(c->group[NODES], hear_of_transfers, &at_joiner, NULL,
+                                      &failure));
 
   libraft_change add = {LIBRAFT_CHANGE_ADD_LEARNER, 0, NODES + 1, c->address[NODES], {0, 0, 0}};
   OK(libraft_group_change_membership(group, &add, 1, &completer, &s, &failure));
   gate_wait(&s.done, 1);
   CHECK_EQ(s.last.code, LIBRAFT_OK);
   OK(libraft_group_wait_ready(c->group[NODES], 60000, &failure));
+  gate_wait(&at_leader.sending, 1);
+  gate_wait(&at_joiner.receiving, 1);
+  gate_wait(&at_joiner.installed, 1);
   propose_until_it_works(group, "after");
   OK(libraft_group_read_index_wait(c->group[NODES], NULL, &failure));
   CHECK_EQ(c->memory[NODES]->length, c->memory[leader]->length);
