@@ -1765,8 +1765,8 @@ int32_t libraft_group_stop(libraft_group *group, libraft_error **error);
  *
  * **Threads**: any, callbacks too; never blocks.
  * **Ownership**: nothing is handed over; libraft_group_free is still needed.
- * **Errors**: then `done` is not called. LIBRAFT_ERR_CLOSED if the node is closed, and the group
- * with it; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
+ * **Errors**: then `done` is not called. LIBRAFT_ERR_STOPPED if it is stopped already, or its node
+ * closed; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
  */
 int32_t libraft_group_stop_async(libraft_group *group,
                                  libraft_done_callback done,

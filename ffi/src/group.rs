@@ -342,8 +342,8 @@ pub unsafe extern "C" fn libraft_group_stop(
 ///
 /// **Threads**: any, callbacks too; never blocks.
 /// **Ownership**: nothing is handed over; libraft_group_free is still needed.
-/// **Errors**: then `done` is not called. LIBRAFT_ERR_CLOSED if the node is closed, and the group
-/// with it; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
+/// **Errors**: then `done` is not called. LIBRAFT_ERR_STOPPED if it is stopped already, or its node
+/// closed; LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
 #[no_mangle]
 pub unsafe extern "C" fn libraft_group_stop_async(
     group: *mut libraft_group,
@@ -355,9 +355,8 @@ pub unsafe extern "C" fn libraft_group_stop_async(
     unsafe {
         boundary::call(error, || {
             let object = handle::get(group)?;
-            let closed =
-                || Error::rejected(Code::Closed, "the node is closed, and the group with it");
-            begin(done, user_data, |tell| object.group.stop_async(tell), closed)
+            let stopped = || Error::rejected(Code::Stopped, "the group is stopped already");
+            begin(done, user_data, |tell| object.group.stop_async(tell), stopped)
         })
     }
 }

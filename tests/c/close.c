@@ -26,7 +26,7 @@ static void calls_after_a_close_are_refused(void) {
   EXPECT(E, libraft_group_take_snapshot_wait(w.group, NULL, &failure));
   EXPECT(E, libraft_group_wait_ready(w.group, 1000, &failure));
   EXPECT(E, libraft_node_close_async(w.node, NULL, NULL, &failure));
-  EXPECT(E, libraft_group_stop_async(w.group, NULL, NULL, &failure));
+  EXPECT(LIBRAFT_ERR_STOPPED, libraft_group_stop_async(w.group, NULL, NULL, &failure));
   OK(libraft_group_options_init(&options));
   options.group_id = 9;
   EXPECT(E, libraft_group_start(w.node, &options, &machine, &group, &failure));
@@ -65,7 +65,7 @@ static void stopping_a_group_destroys_its_machine_and_lets_it_start_again(void) 
   OK(libraft_group_stop(w.group, &failure));
   CHECK_EQ(gate_passed(&w.memory->destroyed), 1);
   OK(libraft_group_stop(w.group, &failure));
-  OK(libraft_group_stop_async(w.group, NULL, NULL, &failure));
+  EXPECT(LIBRAFT_ERR_STOPPED, libraft_group_stop_async(w.group, NULL, NULL, &failure));
   EXPECT(LIBRAFT_ERR_STOPPED, libraft_group_propose(w.group, "x", 1, NULL, NULL, &failure));
   second = memory_new();
   machine = memory_machine(second);
