@@ -42,6 +42,7 @@ pub struct ReplicaStatus {
     pub term: u64,
     pub leader: u64,
     pub applied_index: u64,
+    pub formation: String,
 }
 
 /// What a member says of its node.
@@ -210,7 +211,7 @@ impl Cluster {
     /// What a member says of its replica.
     pub fn status(&mut self, member: usize) -> ReplicaStatus {
         let words = self.ask(member, "status");
-        let [role, term, leader, _first, _last, applied_index] = &words[..] else {
+        let [role, term, leader, _first, _last, applied_index, formation] = &words[..] else {
             panic!("member {}: a status of another form: {words:?}", member + 1);
         };
         ReplicaStatus {
@@ -218,6 +219,7 @@ impl Cluster {
             term: number(term),
             leader: number(leader),
             applied_index: number(applied_index),
+            formation: formation.clone(),
         }
     }
 

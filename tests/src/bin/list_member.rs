@@ -3,8 +3,8 @@
 //! `put <text> <n>`: proposes the text, a space and n bytes more; prints `done <text> <index>`,
 //! `rejected <text> <code>` or `unknown <text> <code>`.
 //! `dump`: after a linearizable read prints `entry <text>` for all, then `end <count>`; or `failed <why>`.
-//! `status`: prints `status <role> <term> <leader> <first index> <last index> <applied index>`; the leader
-//! is 0 if it is unknown.
+//! `status`: prints `status <role> <term> <leader> <first index> <last index> <applied index> <formation>`;
+//! the leader is 0 if it is unknown.
 //! `node`: prints `node <connected peers> <refused frames> <refused connections> <full> <failure>`; the
 //! failure is `-` or a code.
 //!
@@ -129,13 +129,14 @@ fn dump(group: &Group, applied: &Applied) {
 fn status(group: &Group) {
     match group.status() {
         Ok(status) => println!(
-            "status {:?} {} {} {} {} {}",
+            "status {:?} {} {} {} {} {} {}",
             status.role,
             status.term,
             status.leader.map_or(0, |leader| leader.node_id),
             status.first_index,
             status.last_index,
-            status.applied_index
+            status.applied_index,
+            status.formation
         ),
         Err(error) => println!("failed {error}"),
     }
