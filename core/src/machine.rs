@@ -81,7 +81,8 @@ impl<T> Drop for Reply<T> {
 /// What an on-disk machine says when it opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// The index of the last entry whose effect is in the machine's durable state; 0 for a fresh one.
+    /// The index of the last entry whose effect is in the machine's durable state; 0 for a fresh one. After a restore it is
+    /// the one that came with the restored state: a machine only ever knows the indexes of entries that it was shown.
     pub applied_index: Index,
     /// The library's blob that was handed over with the last apply that is durable; empty for a fresh one.
     pub blob: Bytes,
@@ -140,5 +141,6 @@ pub trait StateMachine: Send + 'static {
     fn save_snapshot(&mut self, writer: Box<dyn Write + Send>, reply: Reply<()>);
 
     /// Replaces the state by a saved one. May be called again with the same snapshot after a crash.
+    /// An on-disk machine answers when the new state is durable: its copy in the library may be deleted after that.
     fn restore_snapshot(&mut self, reader: Box<dyn Read + Send>, reply: Reply<()>);
 }

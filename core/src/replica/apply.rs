@@ -42,6 +42,8 @@ pub struct ApplyQueue {
     applied: Index,
     /// It was given everything up to here.
     given: Index,
+    /// The last entry that it was shown: what is given and not shown is the library's own.
+    shown: Index,
     /// raft-rs handed out everything up to here.
     handed_out: Index,
     outstanding: VecDeque<Batch>,
@@ -59,6 +61,7 @@ impl ApplyQueue {
         ApplyQueue {
             applied,
             given: applied,
+            shown: 0,
             handed_out,
             outstanding: VecDeque::new(),
             unapplied_bytes: 0,
@@ -74,6 +77,15 @@ impl ApplyQueue {
 
     pub fn given(&self) -> Index {
         self.given
+    }
+
+    pub fn shown(&self) -> Index {
+        self.shown
+    }
+
+    /// The machine was shown nothing after this entry.
+    pub fn set_shown(&mut self, index: Index) {
+        self.shown = index;
     }
 
     pub fn handed_out(&self) -> Index {
@@ -139,6 +151,7 @@ impl ApplyQueue {
             shown.push(AppliedEntry { index: entry.index, term: entry.term, data });
         }
         self.given = batch.through;
+        self.shown = shown.last().map_or(self.shown, |entry| entry.index);
         self.outstanding.push_back(batch);
         shown
     }

@@ -13,7 +13,7 @@ use raft::eraftpb::ConfState;
 use super::message::PeerIdentity;
 use crate::error::{Code, Error, Result};
 use crate::group::{Member as PublicMember, MemberRole};
-use crate::ids::{NodeId, RaftId, Uuid, NUMBER_LIMIT};
+use crate::ids::{Index, NodeId, RaftId, Uuid, NUMBER_LIMIT};
 
 /// Members of a group, at most; each costs a connection and a copy of the log.
 pub const MEMBERS_MAX: usize = 64;
@@ -29,6 +29,10 @@ pub struct Membership {
     /// Ascending by raft id.
     #[prost(message, repeated, tag = "2")]
     pub members: Vec<Member>,
+    /// Only in a snapshot of an on-disk machine: the last entry in it that the machine was shown. Those between it and the
+    /// snapshot's index are the library's own, and a machine that has it lacks nothing.
+    #[prost(uint64, tag = "3")]
+    pub shown_index: Index,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -115,6 +119,9 @@ impl Membership {
         }
         if self.voters().next().is_none() {
             return Err(invalid("it has no voter".to_string()));
+        }
+        if self.shown_index >= NUMBER_LIMIT {
+            return Err(invalid("the index shown last is out of range".to_string()));
         }
         Ok(())
     }

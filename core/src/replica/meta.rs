@@ -8,7 +8,7 @@ use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
-use crate::ids::{GroupId, NodeId, RaftId, Uuid};
+use crate::ids::{GroupId, Index, NodeId, RaftId, Uuid};
 use crate::options::InitialMember;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -28,6 +28,8 @@ struct MetaRecord {
     stored: Vec<StoredIncarnation>,
     #[prost(bytes = "bytes", tag = "6")]
     members: Bytes,
+    #[prost(uint64, tag = "7")]
+    shown_index: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -50,6 +52,9 @@ pub struct Meta {
     pub stored: BTreeMap<RaftId, Uuid>,
     /// The digest of the initial members' list; nil if the node joined later.
     pub members: Uuid,
+    /// Of an on-disk machine: the last entry that it was shown before the newest snapshot. If it says at its opening that
+    /// it has this one, it lacks nothing of what was compacted.
+    pub shown_index: Index,
 }
 
 impl Meta {
@@ -67,6 +72,7 @@ impl Meta {
             initial_nodes: self.initial_nodes.clone(),
             stored: stored.collect(),
             members: or_empty(&self.members),
+            shown_index: self.shown_index,
         };
         record.encode_to_vec().into()
     }
@@ -92,6 +98,7 @@ impl Meta {
             initial_nodes: record.initial_nodes,
             stored,
             members: or_nil(&record.members)?,
+            shown_index: record.shown_index,
         })
     }
 }
@@ -153,6 +160,7 @@ mod tests {
             initial_nodes: vec![10, 20],
             stored: BTreeMap::from([(1, Uuid([8; 16])), (2, Uuid([7; 16]))]),
             members: Uuid([6; 16]),
+            shown_index: 99,
         };
         assert_eq!(Meta::from_bytes(&meta.to_bytes()).unwrap(), meta);
         let formed = Meta { formation: Uuid([9; 16]), ..meta };

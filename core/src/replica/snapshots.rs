@@ -180,7 +180,20 @@ impl<C> Replica<C> {
         }
         let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
         let term = self.raft.as_ref()?.store().term_of(index)?;
-        Some((index, term, membership))
+        if self.options.machine_kind != MachineKind::OnDisk {
+            return Some((index, term, membership));
+        }
+        let membership = Membership::from_bytes(&membership).ok()?;
+        let with_shown = Membership { shown_index: self.apply.shown(), ..membership };
+        Some((index, term, with_shown.to_bytes()))
+    }
+
+    /// Records how far an on-disk machine must be to lack nothing of what is compacted. Before the record that compacts,
+    /// so that a crash between them makes the replica ask for the state and never take an old one for it.
+    pub(super) fn write_shown_index(&mut self) {
+        if self.options.machine_kind == MachineKind::OnDisk {
+            self.out.records.push(Record::Meta(self.meta.to_bytes()));
+        }
     }
 
     fn next_snapshot_id(&mut self) -> Uuid {
@@ -234,6 +247,7 @@ impl<C> Replica<C> {
             return;
         }
         let Ok(parsed) = Membership::from_bytes(&membership) else { return };
+        self.meta.shown_index = parsed.shown_index;
         raft.mut_store().set_snapshot(raft_snapshot(snapshot, index, term, &parsed, &membership));
         self.snapshots.last_index = index;
         self.compact();
@@ -265,8 +279,9 @@ impl<C> Replica<C> {
         let handed_out = self.apply.handed_out();
         let Some(raft) = self.raft.as_mut() else { return };
         let Some(term) = raft.mut_store().compact(index) else { return };
-        // The configuration must not have to be looked for in what is forgotten.
+        // The configuration must not have to be looked for in what is forgotten, nor whether the machine has all of it.
         self.write_membership(handed_out);
+        self.write_shown_index();
         self.out.records.push(Record::Compact { index, term });
     }
 

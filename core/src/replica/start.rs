@@ -21,6 +21,7 @@ use super::window;
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, NUMBER_LIMIT};
 use crate::log::{HardState, Record, RecoveredGroup};
+use crate::machine::MachineKind;
 
 /// A fresh group starts as if compacted here: a member that joins always begins with a snapshot.
 pub const FORMATION_INDEX: Index = 1;
@@ -141,6 +142,7 @@ fn resume<C>(
     }
     if !group.membership.is_empty() {
         replica.membership = Membership::from_bytes(&group.membership)?;
+        replica.membership.shown_index = 0;
         let index = group.membership_index;
         replica.history.push_back((index, group.membership.clone()));
     }
@@ -148,9 +150,13 @@ fn resume<C>(
     let unrestored = group.unrestored.filter(|(snapshot, _)| !snapshot.is_nil());
     let applied = match unrestored {
         Some((_, index)) => index,
+        None if lacks_nothing(replica, machine_applied) => {
+            machine_applied.max(group.compacted_index)
+        }
         None => machine_applied.max(FORMATION_INDEX.min(commit)),
     };
     replica.apply = ApplyQueue::new(applied, commit);
+    replica.apply.set_shown(machine_applied);
     replica.snapshots.start(group.compacted_index, machine_applied);
     replica.snapshots.needs_state = unrestored.is_none() && applied < group.compacted_index;
     replica.phase = Phase::Active;
@@ -175,6 +181,13 @@ fn resume<C>(
         replica.fail(removed());
     }
     Ok(())
+}
+
+/// Whether an on-disk machine has everything that was compacted. Its own index may be before that of the last entry which
+/// was: it is not shown entries of the library's own.
+fn lacks_nothing<C>(replica: &Replica<C>, machine_applied: Index) -> bool {
+    replica.options.machine_kind == MachineKind::OnDisk
+        && machine_applied >= replica.meta.shown_index
 }
 
 /// Takes the configuration entries in `(from, to]` into the membership, each exactly once.
