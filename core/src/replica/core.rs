@@ -150,7 +150,7 @@ impl<C> Replica<C> {
             initial_nodes: Vec::new(),
             stored: Default::default(),
             members: Uuid::NIL,
-            shown_index: 0,
+            shown_index: None,
         };
         Replica {
             phase: Phase::Waiting,

@@ -64,7 +64,7 @@ impl Forming {
         Membership {
             next_raft_id: self.members.len() as u64 + 1,
             members: self.members.iter().enumerate().map(member).collect(),
-            shown_index: 0,
+            shown_index: None,
         }
     }
 }

@@ -76,8 +76,8 @@ impl<C> Replica<C> {
         let snapshot = data.get(..16).and_then(Uuid::from_slice).ok_or_else(damaged)?;
         let membership = data.slice(16..);
         self.membership = Membership::from_bytes(&membership)?;
-        self.meta.shown_index = std::mem::take(&mut self.membership.shown_index);
-        self.write_shown_index();
+        let shown_index = self.membership.shown_index.take();
+        self.write_shown_index(shown_index);
         self.history.clear();
         self.history.push_back((index, membership.clone()));
         let (members, contacts) = (&self.membership, &mut self.contacts);
@@ -122,7 +122,7 @@ impl<C> Replica<C> {
             self.settle_complaint();
         }
         self.apply.restored();
-        self.apply.set_shown(self.meta.shown_index);
+        self.apply.set_shown(self.meta.shown_index.unwrap_or(0));
         self.out.notices.push(Notice::SnapshotInstalled { index: installing.index });
         self.reads.applied(self.apply.applied(), &mut self.out.completions);
     }

@@ -31,8 +31,8 @@ pub struct Membership {
     pub members: Vec<Member>,
     /// Only in a snapshot of an on-disk machine: the last entry in it that the machine was shown. Those between it and the
     /// snapshot's index are the library's own, and a machine that has it lacks nothing.
-    #[prost(uint64, tag = "3")]
-    pub shown_index: Index,
+    #[prost(uint64, optional, tag = "3")]
+    pub shown_index: Option<Index>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -120,7 +120,7 @@ impl Membership {
         if self.voters().next().is_none() {
             return Err(invalid("it has no voter".to_string()));
         }
-        if self.shown_index >= NUMBER_LIMIT {
+        if self.shown_index.is_some_and(|index| index >= NUMBER_LIMIT) {
             return Err(invalid("the index shown last is out of range".to_string()));
         }
         Ok(())

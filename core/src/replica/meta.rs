@@ -28,8 +28,8 @@ struct MetaRecord {
     stored: Vec<StoredIncarnation>,
     #[prost(bytes = "bytes", tag = "6")]
     members: Bytes,
-    #[prost(uint64, tag = "7")]
-    shown_index: u64,
+    #[prost(uint64, optional, tag = "7")]
+    shown_index: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -53,8 +53,8 @@ pub struct Meta {
     /// The digest of the initial members' list; nil if the node joined later.
     pub members: Uuid,
     /// Of an on-disk machine: the last entry that it was shown before the newest snapshot. If it says at its opening that
-    /// it has this one, it lacks nothing of what was compacted.
-    pub shown_index: Index,
+    /// it has this one, it lacks nothing of what was compacted. `None` if the newest snapshot is of a machine in memory.
+    pub shown_index: Option<Index>,
 }
 
 impl Meta {
@@ -160,7 +160,7 @@ mod tests {
             initial_nodes: vec![10, 20],
             stored: BTreeMap::from([(1, Uuid([8; 16])), (2, Uuid([7; 16]))]),
             members: Uuid([6; 16]),
-            shown_index: 99,
+            shown_index: Some(99),
         };
         assert_eq!(Meta::from_bytes(&meta.to_bytes()).unwrap(), meta);
         let formed = Meta { formation: Uuid([9; 16]), ..meta };

@@ -184,14 +184,15 @@ impl<C> Replica<C> {
             return Some((index, term, membership));
         }
         let membership = Membership::from_bytes(&membership).ok()?;
-        let with_shown = Membership { shown_index: self.apply.shown(), ..membership };
+        let with_shown = Membership { shown_index: Some(self.apply.shown()), ..membership };
         Some((index, term, with_shown.to_bytes()))
     }
 
     /// Records how far an on-disk machine must be to lack nothing of what is compacted. Before the record that compacts,
     /// so that a crash between them makes the replica ask for the state and never take an old one for it.
-    pub(super) fn write_shown_index(&mut self) {
-        if self.options.machine_kind == MachineKind::OnDisk {
+    pub(super) fn write_shown_index(&mut self, shown_index: Option<Index>) {
+        if self.meta.shown_index != shown_index {
+            self.meta.shown_index = shown_index;
             self.out.records.push(Record::Meta(self.meta.to_bytes()));
         }
     }
@@ -247,9 +248,9 @@ impl<C> Replica<C> {
             return;
         }
         let Ok(parsed) = Membership::from_bytes(&membership) else { return };
-        self.meta.shown_index = parsed.shown_index;
         raft.mut_store().set_snapshot(raft_snapshot(snapshot, index, term, &parsed, &membership));
         self.snapshots.last_index = index;
+        self.write_shown_index(parsed.shown_index);
         self.compact();
     }
 
@@ -279,9 +280,8 @@ impl<C> Replica<C> {
         let handed_out = self.apply.handed_out();
         let Some(raft) = self.raft.as_mut() else { return };
         let Some(term) = raft.mut_store().compact(index) else { return };
-        // The configuration must not have to be looked for in what is forgotten, nor whether the machine has all of it.
+        // The configuration must not have to be looked for in what is forgotten.
         self.write_membership(handed_out);
-        self.write_shown_index();
         self.out.records.push(Record::Compact { index, term });
     }
 

@@ -142,7 +142,7 @@ fn resume<C>(
     }
     if !group.membership.is_empty() {
         replica.membership = Membership::from_bytes(&group.membership)?;
-        replica.membership.shown_index = 0;
+        replica.membership.shown_index = None;
         let index = group.membership_index;
         replica.history.push_back((index, group.membership.clone()));
     }
@@ -187,7 +187,7 @@ fn resume<C>(
 /// was: it is not shown entries of the library's own.
 fn lacks_nothing<C>(replica: &Replica<C>, machine_applied: Index) -> bool {
     replica.options.machine_kind == MachineKind::OnDisk
-        && machine_applied >= replica.meta.shown_index
+        && replica.meta.shown_index.is_some_and(|shown| machine_applied >= shown)
 }
 
 /// Takes the configuration entries in `(from, to]` into the membership, each exactly once.
