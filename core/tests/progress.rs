@@ -62,7 +62,10 @@ fn both_sides_hear_how_far_a_snapshot_is_and_the_newcomer_when_it_is_installed()
     assert_eq!(sent, received);
     assert!(sent.1 > 1000, "the snapshot holds the entry");
     hear(&at_newcomer, |notice| match *notice {
-        Notice::SnapshotInstalled { index } => Some(assert_eq!(index, sent.0)),
+        Notice::SnapshotInstalled { index } => {
+            assert_eq!(index, sent.0);
+            Some(())
+        }
         _ => None,
     });
     assert_eq!(probe.texts().len(), 1);
