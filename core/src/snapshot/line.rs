@@ -66,6 +66,7 @@ impl Line {
         }
         let mut body = std::mem::take(&mut self.body);
         if body.len() < length {
+            body.reserve_exact(length - body.len());
             body.resize(length, 0);
         }
         let read = self.read_exact(&mut body[..length]);

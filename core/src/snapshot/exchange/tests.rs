@@ -393,6 +393,21 @@ fn an_oversized_frame_is_refused_before_memory_is_taken_for_it() {
 }
 
 #[test]
+fn a_line_needs_the_memory_of_its_longest_frame_however_many_there_are() {
+    let (ours, theirs) = connection();
+    let sender = thread::spawn(move || {
+        let mut line = Line::new(ours, deadline()).unwrap();
+        (0..500).for_each(|number| line.send(&[], &content(number * 7 % 3001)).unwrap());
+    });
+    let mut line = Line::new(theirs, deadline()).unwrap();
+    for number in 0..500 {
+        assert!(line.receive(3000).unwrap() == content(number * 7 % 3001));
+        assert!(line.buffered_bytes() <= 3000);
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn any_damaged_bit_of_a_frame_is_found() {
     let body = b"some content";
     let (ours, mut theirs) = connection();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::disk::memory::MemoryDisk;
+use crate::disk::FileSystem;
 use crate::ids::{Index, Term};
 use crate::log::HardState;
 use crate::snapshot::manifest::CHUNK_BYTES;
@@ -97,6 +98,33 @@ fn a_snapshot_of_any_length_around_the_chunk_borders_comes_back_as_it_was_writte
         assert_eq!(reopened.newest(GROUP).unwrap(), Some(manifest));
         assert!(read(&reopened, 1).unwrap() == content, "{length} bytes, after a power cut");
     }
+}
+
+#[test]
+fn a_store_on_the_real_file_system_keeps_deletes_and_finds_snapshots_again() {
+    let root = std::env::temp_dir().join(format!("libraft-{}-store", std::process::id()));
+    let _ = std::fs::remove_dir_all(&root);
+    std::fs::create_dir_all(&root).unwrap();
+    let open = || {
+        let disk = Arc::new(FileSystem::new(root.clone()));
+        SnapshotStore::open(disk, &[log_up_to(1000)], 1).unwrap()
+    };
+    let store = open();
+    put(&store, 1, 10, &content(333)).unwrap();
+    put(&store, 2, 20, &content(555)).unwrap();
+    let mut partial = store.begin(point(3, 30)).unwrap().with_chunk_bytes(SMALL_CHUNK);
+    partial.write_all(&content(444)).unwrap();
+    // Never dropped, as by `kill -9`.
+    std::mem::forget(partial);
+
+    let reopened = open();
+    assert_eq!(newest_index(&reopened), Some(20));
+    assert_eq!(read(&reopened, 2).unwrap(), content(555));
+    let folders = std::fs::read_dir(root.join(GROUP.to_string())).unwrap();
+    assert_eq!(folders.count(), 1, "the old and the partial one are gone");
+    reopened.remove_group(GROUP).unwrap();
+    assert_eq!(newest_index(&open()), None);
+    std::fs::remove_dir_all(&root).unwrap();
 }
 
 #[test]
