@@ -8,10 +8,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::event_loop::{EventLoop, Turn};
 use super::inbox::Inbox;
+use crate::error::{Code, Error, Result};
+
+/// A disk that is always slow is said to be so now and then, and not with every barrier.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
 pub(crate) struct Baton {
     event_loop: Mutex<EventLoop>,
@@ -42,9 +46,14 @@ impl Baton {
     }
 
     /// The body of the worker thread: turns the loop until the node closes. The state can be had with `into_loop`.
-    pub(crate) fn work(&self) {
+    ///
+    /// **Errors**: `Panicked` if the standby thread panicked while it had the state: then nothing may be made of it.
+    pub(crate) fn work(&self) -> Result<()> {
         let mut event_loop = self.lock();
         loop {
+            if self.event_loop.is_poisoned() {
+                return Err(Error::unknown(Code::Panicked, "the event loop panicked"));
+            }
             match event_loop.turn() {
                 Turn::Again => {}
                 Turn::Barrier(barrier) => {
@@ -54,7 +63,7 @@ impl Baton {
                     event_loop = self.regain();
                     event_loop.barrier_done(finished);
                 }
-                Turn::Closing => return,
+                Turn::Closing => return Ok(()),
             }
         }
     }
@@ -63,9 +72,17 @@ impl Baton {
     pub(crate) fn stand_by(&self) {
         let _ = self.standby.set(std::thread::current());
         let mut seen_last = u64::MAX;
+        let mut warned: Option<Instant> = None;
         while !self.stopped.load(Ordering::Acquire) {
             let seen = self.barriers.load(Ordering::SeqCst);
             if is_running(seen) && seen == seen_last {
+                if warned.is_none_or(|at| at.elapsed() >= BETWEEN_WARNINGS) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(
+                        "the disk is slow: a sync takes longer than {:?}",
+                        self.patience
+                    );
+                }
                 self.step_in(seen);
                 seen_last = u64::MAX;
                 continue;
@@ -103,7 +120,6 @@ impl Baton {
     /// Turns the loop in the place of the worker, which is in the barrier `seen`.
     fn step_in(&self, seen: u64) {
         let mut event_loop = self.lock();
-        tracing::warn!("the disk is slow: a sync is taking longer than {:?}", self.patience);
         while self.barriers.load(Ordering::SeqCst) == seen && !self.wanted.load(Ordering::SeqCst) {
             if let Turn::Closing = event_loop.turn() {
                 // The worker closes the node, once its barrier is through.

@@ -52,8 +52,19 @@ fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
 }
 
 impl EventLoop {
-    /// Closes the node, on the worker thread. Waits for callbacks of the program that are running.
-    pub(super) fn close(mut self, directory: Directory, threads: Threads) -> Result<()> {
+    /// Closes the node, on the worker thread. Waits for callbacks of the program that are running. If the loop did not
+    /// end well, nothing more is written: whether the records of the last turn are complete is not known.
+    pub(super) fn close(
+        mut self,
+        worked: Result<()>,
+        directory: Directory,
+        threads: Threads,
+    ) -> Result<()> {
+        if let Err(error) = worked {
+            tracing::error!(%error, "the node closes itself");
+            self.failure = Some(error);
+            self.publish_node();
+        }
         self.stop_groups();
         let machines = Arc::new(Latch::default());
         for (_, hosted) in std::mem::take(&mut self.groups) {

@@ -80,7 +80,14 @@ impl Deliveries {
 }
 
 impl Delivered {
+    /// Calls the program. A panic ends here, also one in the drop of a listener that was replaced meanwhile.
     pub(super) fn call(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.call_program())).is_err() {
+            tracing::error!("a callback of the program panicked");
+        }
+    }
+
+    fn call_program(self) {
         match self {
             Delivered::Call(group, delivery) => {
                 // Before the call: the completion may make the next one.
@@ -91,11 +98,7 @@ impl Delivered {
                 delivery.deliver();
             }
             Delivered::Notice(group, notice) => group.tell_listener(notice),
-            Delivered::Run(body) => {
-                if catch_unwind(AssertUnwindSafe(body)).is_err() {
-                    tracing::error!("a callback of the program panicked");
-                }
-            }
+            Delivered::Run(body) => body(),
         }
     }
 }

@@ -137,6 +137,9 @@ impl EventLoop {
     /// The machine says where it stands. One without state of its own starts from the newest snapshot here.
     fn machine_opened(&mut self, key: GroupKey, result: MachineResult<Opened>) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
+        if let Stage::Failed = hosted.stage {
+            return;
+        }
         let group_id = hosted.seat.group_id;
         let opened = match result {
             Ok(opened) => opened,
@@ -211,6 +214,9 @@ impl EventLoop {
 
     /// Starts the replica, once its log is durable and its machine has the state of `machine_applied`.
     pub(super) fn open_replica(&mut self, key: GroupKey, machine_applied: Index) {
+        if let Some(failure) = self.failure.clone() {
+            return self.fail_group(key, failure);
+        }
         let Some(hosted) = self.groups.get_mut(&key) else { return };
         let group_id = hosted.seat.group_id;
         if let Some(stopped) = self.recovered.get(&group_id) {
@@ -247,7 +253,7 @@ impl EventLoop {
     }
 
     /// The group cannot be started: every call is answered with the reason, now and later.
-    fn fail_group(&mut self, key: GroupKey, error: Error) {
+    pub(super) fn fail_group(&mut self, key: GroupKey, error: Error) {
         tracing::error!(%error, "a group could not be started");
         self.withdraw(key, error);
         self.notice(key, crate::replica::Notice::Failed);

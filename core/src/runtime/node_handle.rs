@@ -170,6 +170,10 @@ impl NodeHandle {
     }
 
     pub(crate) fn group(&self, group_id: GroupId) -> Option<Arc<GroupHandle>> {
+        if self.is_forked() {
+            // A thread that the child does not have may have held the lock.
+            return None;
+        }
         lock(&self.groups).get(&group_id).cloned()
     }
 
@@ -252,8 +256,16 @@ impl NodeHandle {
         }
     }
 
-    /// The last act of the worker thread.
+    /// The last act of the worker thread. Nobody waits for anything of this node any more.
     pub(crate) fn set_closed(&self, result: Result<()>) {
+        self.inbox.close();
+        // None is left, unless the end of the node went wrong.
+        for group in std::mem::take(&mut *lock(&self.groups)).into_values() {
+            group.put_out_of_service(closed());
+            for done in group.set_gone() {
+                Delivered::Run(Box::new(move || done(Ok(())))).call();
+            }
+        }
         let mut end = lock(&self.end);
         end.result = Some(result.clone());
         let waiting = std::mem::take(&mut end.waiting);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::baton::Baton;
 use super::closing::Threads;
+use super::errands::guarded;
 use super::event_loop::{EventLoop, FIRST_TRANSPORT_TOKEN, WAKER};
 use super::group_handle::GroupHandle;
 use super::hosted::StoppedGroup;
@@ -141,13 +142,16 @@ fn start_threads(
     let worker = {
         let (node, baton) = (node.clone(), baton.clone());
         thread::spawn("libraft-worker", move || {
-            baton.work();
+            let worked = guarded("the event loop", || baton.work());
             baton.stop_standby();
             let _ = standby.join();
-            let result = match Arc::try_unwrap(baton) {
-                Ok(baton) => baton.into_loop().close(directory, threads),
+            let result = guarded("the end of the node", || match Arc::try_unwrap(baton) {
+                Ok(baton) => baton.into_loop().close(worked, directory, threads),
                 Err(_) => Err(Error::rejected(Code::Internal, "the event loop is still in use")),
-            };
+            });
+            // Done already, unless the end itself panicked.
+            node.pool.stop();
+            node.deliveries.stop();
             node.set_closed(result);
         })
     };

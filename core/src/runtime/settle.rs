@@ -172,8 +172,15 @@ impl EventLoop {
     pub(super) fn storage_failed(&mut self, error: Error) {
         tracing::error!(%error, "the node is out of service");
         self.failure = Some(error.clone());
-        for key in self.keys_of_running_groups() {
-            self.step(key, Event::StorageFailed { error: error.clone() });
+        let keys: Vec<GroupKey> = self.groups.keys().copied().collect();
+        for key in keys {
+            match self.groups.get(&key).map(|hosted| &hosted.stage) {
+                Some(Stage::Opening { .. }) => self.fail_group(key, error.clone()),
+                Some(Stage::Running(_)) => {
+                    self.step(key, Event::StorageFailed { error: error.clone() })
+                }
+                _ => {}
+            }
         }
         self.publish_node();
     }
