@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::deliver::Delivered;
-use super::hosted::{Hosted, StoppedGroup};
+use super::hosted::{Hosted, Stage, StoppedGroup};
 use super::inbox::{GroupKey, Taken};
 use super::node_handle::NodeHandle;
 use super::random::Random;
@@ -208,14 +208,40 @@ impl EventLoop {
         for errands in self.node.all_errands() {
             errands.nudge();
         }
-        self.check_restores(now);
-        self.expire_parked();
         self.chore_due = true;
-        for key in self.keys_of_running_groups() {
-            let jitter = self.random.next();
-            self.step(key, Event::Tick { jitter });
-        }
+        self.tick_groups(now);
         self.publish_node();
+    }
+
+    /// Gives every replica its tick. Most have nothing to say: they cost one look at their memory, since there may be
+    /// thousands of them.
+    fn tick_groups(&mut self, now: Instant) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut spoke = Vec::new();
+        let mut late = Vec::new();
+        for (key, hosted) in &mut self.groups {
+            if hosted.is_late(now, self.ticks) {
+                late.push(*key);
+            }
+            let Stage::Running(replica) = &mut hosted.stage else { continue };
+            replica.step(Event::Tick { jitter: self.random.next() });
+            if hosted.dirty {
+                continue;
+            }
+            replica.drain(&mut effects);
+            if !effects.is_empty() {
+                spoke.push((*key, std::mem::take(&mut effects)));
+            }
+        }
+        self.effects = effects;
+        for (key, mut effects) in spoke {
+            self.carry_out(key, &mut effects);
+            self.publish(key);
+        }
+        for key in late {
+            self.check_restore(key, now);
+            self.expire_parked(key);
+        }
     }
 
     fn send(&mut self) {

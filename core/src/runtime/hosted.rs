@@ -189,26 +189,23 @@ impl EventLoop {
         }
     }
 
-    /// Takes groups whose `restore_snapshot` does not end out of service.
-    pub(super) fn check_restores(&mut self, now: Instant) {
-        let late = |hosted: &&Hosted| hosted.restore_deadline.is_some_and(|until| until <= now);
-        let keys: Vec<GroupKey> =
-            self.groups.values().filter(late).map(|hosted| hosted.group.key).collect();
-        for key in keys {
-            let Some(hosted) = self.groups.get_mut(&key) else { continue };
-            hosted.restore_deadline = None;
-            let options = &hosted.group.options;
-            let error = Error::unknown(
-                Code::RestoreFailed,
-                format!(
-                    "restore_snapshot of group {} did not end within {} ms (snapshot_restore_timeout_ms)",
-                    options.group_id, options.snapshot_restore_timeout_ms
-                ),
-            );
-            match hosted.stage {
-                Stage::Opening { .. } => self.fail_group(key, error),
-                _ => self.step(key, Event::MachineFailed { error }),
-            }
+    /// Takes a group whose `restore_snapshot` did not end in time out of service.
+    pub(super) fn check_restore(&mut self, key: GroupKey, now: Instant) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        if hosted.restore_deadline.take_if(|until| *until <= now).is_none() {
+            return;
+        }
+        let options = &hosted.group.options;
+        let error = Error::unknown(
+            Code::RestoreFailed,
+            format!(
+                "restore_snapshot of group {} did not end within {} ms (snapshot_restore_timeout_ms)",
+                options.group_id, options.snapshot_restore_timeout_ms
+            ),
+        );
+        match hosted.stage {
+            Stage::Opening { .. } => self.fail_group(key, error),
+            _ => self.step(key, Event::MachineFailed { error }),
         }
     }
 
@@ -317,6 +314,11 @@ impl StoppedGroup {
 }
 
 impl Hosted {
+    /// Whether something that waits here has waited too long.
+    pub(super) fn is_late(&self, now: Instant, ticks: u64) -> bool {
+        self.restore_deadline.is_some_and(|until| until <= now) || self.parked.is_due(ticks)
+    }
+
     /// Has the machine restore a snapshot, within the time that the group's options give it.
     pub(super) fn push_restore(&mut self, work: MachineWork) {
         let timeout = Duration::from_millis(self.group.options.snapshot_restore_timeout_ms);

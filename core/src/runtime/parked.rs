@@ -25,7 +25,7 @@ struct Introducing {
 }
 
 impl Parked {
-    fn is_due(&self, now: u64) -> bool {
+    pub(super) fn is_due(&self, now: u64) -> bool {
         self.opening.iter().any(|(deadline, _)| *deadline <= now)
             || self.introducing.iter().any(|asked| asked.deadline <= now)
     }
@@ -68,27 +68,23 @@ impl EventLoop {
     }
 
     /// Completes those whose time is over. They never left, so nothing can come of them.
-    pub(super) fn expire_parked(&mut self) {
+    pub(super) fn expire_parked(&mut self, key: GroupKey) {
         let now = self.ticks;
-        let due = self.groups.iter().filter(|(_, hosted)| hosted.parked.is_due(now));
-        let keys: Vec<GroupKey> = due.map(|(key, _)| *key).collect();
-        for key in keys {
-            let Some(hosted) = self.groups.get_mut(&key) else { continue };
-            let group_id = hosted.seat.group_id;
-            let Parked { opening, introducing } = std::mem::take(&mut hosted.parked);
-            let (late, rest): (Vec<_>, Vec<_>) =
-                opening.into_iter().partition(|(deadline, _)| *deadline <= now);
-            let (silent, asked): (Vec<_>, Vec<_>) =
-                introducing.into_iter().partition(|asked| asked.deadline <= now);
-            hosted.parked = Parked { opening: rest, introducing: asked };
-            for (_, event) in late {
-                let message = format!("group {group_id} did not open in time on this node");
-                self.refuse(key, event, Error::rejected(Code::Timeout, message));
-            }
-            for asked in silent {
-                let message = "a node to be added did not say in time who it is: is it running?";
-                self.complete(key, asked.call, Err(Error::rejected(Code::Timeout, message)));
-            }
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        let group_id = hosted.seat.group_id;
+        let Parked { opening, introducing } = std::mem::take(&mut hosted.parked);
+        let (late, opening): (Vec<_>, Vec<_>) =
+            opening.into_iter().partition(|(deadline, _)| *deadline <= now);
+        let (silent, introducing): (Vec<_>, Vec<_>) =
+            introducing.into_iter().partition(|asked| asked.deadline <= now);
+        hosted.parked = Parked { opening, introducing };
+        for (_, event) in late {
+            let message = format!("group {group_id} did not open in time on this node");
+            self.refuse(key, event, Error::rejected(Code::Timeout, message));
+        }
+        for asked in silent {
+            let message = "a node to be added did not say in time who it is: is it running?";
+            self.complete(key, asked.call, Err(Error::rejected(Code::Timeout, message)));
         }
     }
 

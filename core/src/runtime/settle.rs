@@ -28,7 +28,7 @@ impl EventLoop {
         self.effects = effects;
     }
 
-    fn carry_out(&mut self, key: GroupKey, effects: &mut Effects<Call>) {
+    pub(super) fn carry_out(&mut self, key: GroupKey, effects: &mut Effects<Call>) {
         self.append(key, effects);
         let mut unreachable = Vec::new();
         for (node_id, envelope) in effects.messages.drain(..) {
@@ -199,7 +199,7 @@ impl EventLoop {
     }
 
     /// Tells the group's handles how the replica stands.
-    fn publish(&mut self, key: GroupKey) {
+    pub(super) fn publish(&mut self, key: GroupKey) {
         if let Some(Hosted { group, stage: Stage::Running(replica), .. }) = self.groups.get(&key) {
             group.publish(replica.status());
         }
