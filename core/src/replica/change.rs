@@ -119,11 +119,14 @@ impl<C> Replica<C> {
         }
     }
 
+    /// Whether a member is known to have all but the newest entries. In an idle group raft-rs may go
+    /// on probing one that has them all: that it does is no sign of a gap.
     fn has_caught_up(&self, raft_id: RaftId) -> bool {
         let Some(raft) = self.raft.as_ref() else { return false };
         let last_index = raft.raft.raft_log.last_index();
         raft.raft.prs().get(raft_id).is_some_and(|progress| {
-            progress.state == ProgressState::Replicate
+            progress.state != ProgressState::Snapshot
+                && progress.matched > 0
                 && progress.matched + CAUGHT_UP_ENTRIES >= last_index
         })
     }

@@ -61,6 +61,22 @@ fn a_node_joins_as_a_learner_and_is_promoted_once_it_has_caught_up() {
 }
 
 #[test]
+fn a_learner_that_has_everything_is_promoted_though_the_leader_only_probes_it() {
+    let mut world = with_newcomer();
+    world.change(1, vec![learner(4)]);
+    for _ in 0..5 {
+        world.settle();
+    }
+    assert_eq!(world.applied(4), ["before"]);
+    world.step(1, Event::Unreachable { node_id: 4 });
+    let promoted = world.change(1, vec![MemberChange::Promote { node_id: 4 }]);
+    for _ in 0..3 {
+        world.settle();
+    }
+    assert!(world.outcome(promoted).is_ok());
+}
+
+#[test]
 fn a_learner_that_lags_is_not_promoted() {
     let mut world = with_newcomer();
     world.crash(4);
