@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use super::outgoing::{Outgoing, Written};
@@ -65,6 +67,8 @@ pub struct Connection {
     pub peer_frame_bytes_max: usize,
     /// The socket took no more; wait until it is writable.
     pub write_blocked: bool,
+    /// Where the socket is registered; `None` before it is.
+    pub watch: Option<Watch>,
     /// Has something to write that nobody has tried to write yet: listed as dirty.
     pub dirty: bool,
     /// Listed among those whose socket has more to read.
@@ -83,6 +87,30 @@ pub struct Connection {
     pub wrote_ms: u64,
 }
 
+/// A socket's registration with the system's event queue.
+pub struct Watch {
+    pub registry: Arc<Registry>,
+    pub token: Token,
+    /// Whether the loop is woken when the socket is writable. Only while something waits for that: the system tells it
+    /// together with every answer of the peer, and the loop would be woken for nothing.
+    pub writable: bool,
+}
+
+impl Watch {
+    fn set_writable(&mut self, stream: &mut TcpStream, writable: bool) -> io::Result<()> {
+        if self.writable == writable {
+            return Ok(());
+        }
+        let interest = match writable {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        self.registry.reregister(stream, self.token, interest)?;
+        self.writable = writable;
+        Ok(())
+    }
+}
+
 impl Connection {
     pub fn new(
         stream: TcpStream,
@@ -99,6 +127,7 @@ impl Connection {
             outgoing: Outgoing::default(),
             peer_frame_bytes_max: 0,
             write_blocked: false,
+            watch: None,
             dirty: false,
             unread: false,
             read_closed: false,
@@ -160,6 +189,9 @@ impl Connection {
         }
         let (written, bytes) = self.outgoing.write_to(&self.stream)?;
         self.write_blocked = written == Written::Blocked;
+        if let Some(watch) = self.watch.as_mut() {
+            watch.set_writable(&mut self.stream, self.write_blocked)?;
+        }
         self.moved |= bytes > 0;
         self.wrote |= bytes > 0;
         Ok(bytes)

@@ -29,6 +29,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -60,7 +61,7 @@ pub use dial::dial_blocking;
 pub use options::TransportOptions;
 
 use address::Resolver;
-use connection::{Connection, Phase};
+use connection::{Connection, Phase, Watch};
 use peer::{Backoff, Peer, Witness};
 
 /// What came in.
@@ -110,7 +111,7 @@ pub struct TransportStatus {
 ///
 /// **Threads**: owned and driven by one. The only threads it starts resolve names.
 pub struct Transport {
-    registry: Registry,
+    registry: Arc<Registry>,
     first_token: usize,
     options: TransportOptions,
     listener: TcpListener,
@@ -173,7 +174,7 @@ impl Transport {
             random: options.seed,
         };
         Ok(Transport {
-            registry,
+            registry: Arc::new(registry),
             first_token,
             options,
             listener,
@@ -352,8 +353,11 @@ impl Transport {
     fn insert(&mut self, mut connection: Connection) -> std::io::Result<usize> {
         let slot = self.free_slots.pop().unwrap_or(self.slots.len());
         let token = Token(self.first_token + 1 + slot);
+        // A dialed connection is writable once it is connected.
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.registry.register(&mut connection.stream, token, interest);
+        let registry = Arc::clone(&self.registry);
+        connection.watch = Some(Watch { registry, token, writable: true });
         self.serial += 1;
         connection.serial = self.serial;
         if slot == self.slots.len() {
