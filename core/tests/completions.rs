@@ -92,7 +92,13 @@ fn a_membership_change_that_still_asks_the_new_node_completes_when_its_node_clos
         receiver
     };
     let waiting: Vec<_> = (2..10).map(add).collect();
+    // One is being asked now.
+    let asked = silent.accept().unwrap();
+    let started = Instant::now();
     members[0].node.close().unwrap();
+    // Without cutting the connections it would wait for the five seconds that a node has to answer.
+    assert!(started.elapsed() < Duration::from_secs(4), "it took {:?}", started.elapsed());
+    drop(asked);
     for receiver in waiting {
         let error = receiver.recv_timeout(PATIENCE).expect("it completes").unwrap_err();
         assert_eq!((error.code, error.outcome), (Code::Closed, Outcome::Rejected));

@@ -44,12 +44,13 @@ fn resolve(node: &NodeHandle, change: Change) -> Result<MemberChange> {
 }
 
 fn ask_incarnation(node: &NodeHandle, node_id: NodeId, address: &str) -> Result<Uuid> {
-    let (_connection, peer) = dial_blocking(
+    let (_connection, peer, _line) = dial_blocking(
         &node.introduction(),
         address,
         Intent::Identity,
         node_id,
         INTRODUCTION_TIMEOUT,
+        |stream| node.lines.hold(stream),
     )?;
     Ok(peer.incarnation)
 }

@@ -9,6 +9,7 @@ use super::errands::guarded;
 use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
 use super::inbox::{Command, GroupKey, MachineAnswer};
+use super::lines::Line;
 use super::node_handle::NodeHandle;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Uuid};
@@ -123,8 +124,7 @@ impl Shipment {
 
     fn send(&self, begin: &Begin, source: Source) -> Result<()> {
         let deadline = Instant::now() + self.timeout;
-        let stream = self.dial()?;
-        let _line = self.node.lines.hold(&stream)?;
+        let (stream, _line) = self.dial()?;
         let (to, index) = (self.order.peer.node_id, begin.point.index);
         let group = self.node.group(self.group_id);
         let progress = told_now_and_then(|bytes| {
@@ -136,13 +136,14 @@ impl Shipment {
         guarded("sending a snapshot", || send_snapshot(stream, begin, source, deadline, progress))
     }
 
-    fn dial(&self) -> Result<TcpStream> {
+    fn dial(&self) -> Result<(TcpStream, Line<'_>)> {
         let peer = self.order.peer;
         let own = self.node.introduction();
         let mut failure = Error::rejected(Code::Unreachable, "the peer's address is not known");
         for address in &self.addresses {
-            match dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT) {
-                Ok((stream, found)) if found == peer => return Ok(stream),
+            let hold = |stream: &TcpStream| self.node.lines.hold(stream);
+            match dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT, hold) {
+                Ok((stream, found, line)) if found == peer => return Ok((stream, line)),
                 Ok(_) => {
                     let message =
                         format!("node {} at {address} is not the member it was", peer.node_id);

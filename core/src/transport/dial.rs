@@ -15,6 +15,9 @@ use crate::wire::{FrameReader, Hello, Intent, Introduction};
 /// Dials `address`, which must be that of `expected_node_id` (0 for: whoever is there), and makes
 /// the handshake.
 ///
+/// `connected` is called with the connection before the handshake, so that another thread can cut
+/// it; what it returns is returned too.
+///
 /// Returns the stream, blocking and without timeouts, and who is at the other end. After
 /// [`Intent::Identity`] the other end closes; after [`Intent::Bulk`] the stream is the caller's to
 /// use. On a host that has not disabled SIGPIPE, write to it with `write` only: that is a `send`
@@ -24,20 +27,24 @@ use crate::wire::{FrameReader, Hello, Intent, Introduction};
 /// loop.
 /// **Errors**: `AddressInvalid`, `Unreachable`, `HandshakeRefused` with the sentence of whoever
 /// refused.
-pub fn dial_blocking(
+pub fn dial_blocking<K>(
     own: &Introduction,
     address: &str,
     intent: Intent,
     expected_node_id: NodeId,
     timeout: Duration,
-) -> Result<(TcpStream, PeerIdentity)> {
+    connected: impl FnOnce(&TcpStream) -> Result<K>,
+) -> Result<(TcpStream, PeerIdentity, K)> {
     let deadline = Instant::now() + timeout;
     let mut failure = io::Error::from(io::ErrorKind::TimedOut);
     for candidate in address::resolve(address)? {
         let Some(left) = time_left(deadline) else { break };
         match TcpStream::connect_timeout(&candidate, left) {
             Ok(stream) => {
-                return introduce(stream, own, address, intent, expected_node_id, deadline);
+                let known = connected(&stream)?;
+                let (stream, peer) =
+                    introduce(stream, own, address, intent, expected_node_id, deadline)?;
+                return Ok((stream, peer, known));
             }
             Err(error) => failure = error,
         }

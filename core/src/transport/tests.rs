@@ -362,7 +362,8 @@ fn a_snapshot_connection_is_handed_over_blocking_after_its_handshake() {
     let mut two = Node::new(2);
     let (own, address) = (Node::new(1).transport.introduction(), two.address());
     let sender = std::thread::spawn(move || {
-        let (mut stream, peer) = dial_blocking(&own, &address, Intent::Bulk, 2, PATIENCE).unwrap();
+        let (mut stream, peer, ()) =
+            dial_blocking(&own, &address, Intent::Bulk, 2, PATIENCE, |_| Ok(())).unwrap();
         assert_eq!(peer, identity(2));
         stream.write_all(b"a snapshot").unwrap();
     });

@@ -7,7 +7,7 @@ fn a_node_that_nobody_answers_for_is_unreachable() {
     let own = Node::new(1).transport.introduction();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let dial = |address: &str, timeout| {
-        dial_blocking(&own, address, Intent::Identity, 0, timeout).unwrap_err()
+        dial_blocking(&own, address, Intent::Identity, 0, timeout, |_| Ok(())).unwrap_err()
     };
     assert_eq!(dial(&free, PATIENCE).code, Code::Unreachable);
     assert_eq!(dial("nonsense", PATIENCE).code, Code::AddressInvalid);

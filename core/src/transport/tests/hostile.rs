@@ -50,8 +50,9 @@ pub fn forger(node: &mut Node) -> TcpStream {
     let mut own = Node::new(9).transport.introduction();
     own.advertised_address = String::new();
     let address = node.address();
-    let dial =
-        std::thread::spawn(move || dial_blocking(&own, &address, Intent::Messages, 0, PATIENCE));
+    let dial = std::thread::spawn(move || {
+        dial_blocking(&own, &address, Intent::Messages, 0, PATIENCE, |_| Ok(()))
+    });
     drive(&mut [node], "the forger's handshake", |_| dial.is_finished());
     dial.join().unwrap().unwrap().0
 }

@@ -26,7 +26,8 @@ fn refused_dial(
 fn sentence(two: &mut Node, own: Introduction, expected_node_id: NodeId) -> String {
     let address = two.address();
     let asker = std::thread::spawn(move || {
-        dial_blocking(&own, &address, Intent::Messages, expected_node_id, PATIENCE).unwrap_err()
+        dial_blocking(&own, &address, Intent::Messages, expected_node_id, PATIENCE, |_| Ok(()))
+            .unwrap_err()
     });
     drive(&mut [two], "the sentence", |_| asker.is_finished());
     let error = asker.join().unwrap();
@@ -61,7 +62,7 @@ fn a_second_node_with_the_id_of_a_connected_one_is_refused_and_told_why() {
     own.identity.incarnation = Uuid([77; 16]);
     let address = two.address();
     let copy = std::thread::spawn(move || {
-        dial_blocking(&own, &address, Intent::Messages, 2, PATIENCE).unwrap_err()
+        dial_blocking(&own, &address, Intent::Messages, 2, PATIENCE, |_| Ok(())).unwrap_err()
     });
     drive(&mut [&mut one, &mut two], "the sentence", |_| copy.is_finished());
     let why = copy.join().unwrap().message;
@@ -119,7 +120,8 @@ fn a_node_whose_data_directory_was_set_back_is_refused() {
     own.boot_counter = 5;
     let newer = own.clone();
     let first = std::thread::spawn(move || {
-        dial_blocking(&newer, &address, Intent::Identity, 2, PATIENCE).map(|(_, peer)| peer)
+        dial_blocking(&newer, &address, Intent::Identity, 2, PATIENCE, |_| Ok(()))
+            .map(|(_, peer, ())| peer)
     });
     drive(&mut [&mut two], "the first dial", |_| first.is_finished());
     assert_eq!(first.join().unwrap().unwrap(), identity(2));
