@@ -16,7 +16,7 @@ use support::{
 
 const STATE_BYTES: u64 = 64 << 20;
 /// What both ends together may take beyond what they had, with all buffers and threads.
-const GROWTH_BYTES_MAX: u64 = 24 << 20;
+const GROWTH_BYTES_MAX: u64 = 12 << 20;
 /// Odd, so that the blocks lie across the borders of chunks.
 const BLOCK_BYTES: usize = 60_001;
 
