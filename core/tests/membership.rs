@@ -362,3 +362,33 @@ fn a_changed_address_is_told_to_all_members_and_used_after_restarts() {
     }
     same_everywhere(&members);
 }
+
+#[test]
+fn two_members_that_moved_at_once_find_each_other_when_the_leader_is_told() {
+    let folder = Folder::new();
+    let members = cluster_with(&folder, 3, |_| Behaviour::default(), keeping_nothing);
+    propose(&members[0].group, "before").unwrap();
+    members[1..].iter().for_each(|member| member.node.close().unwrap());
+    let moved = [2, 3].map(|node_id| reopen_elsewhere(&folder, node_id));
+    let members: Vec<Member> = members.into_iter().take(1).chain(moved).collect();
+    // Both have told the first where they are, so there is a leader; but they may not know of each other.
+    let steps = [2, 3].map(|node_id| {
+        let address = folder.address(node_id + 100);
+        Change::SetAddress { node_id, address }
+    });
+    change_at_leader(&members, &steps);
+    for member in &members {
+        member.group.wait_ready(PATIENCE).unwrap();
+        let addresses = member.group.members().unwrap().into_iter().map(|member| member.address);
+        let expected = [1, 102, 103].map(|number| folder.address(number));
+        assert_eq!(addresses.collect::<Vec<_>>(), expected);
+        propose(&member.group, "found").unwrap();
+    }
+    for node_id in [1, 2, 3] {
+        eventually("each can lead", || {
+            transfer(&members[leader(&members)].group, node_id).ok()?;
+            members.iter().all(|member| propose(&member.group, "led").is_ok()).then_some(())
+        });
+    }
+    same_everywhere(&members);
+}
