@@ -263,6 +263,7 @@ impl<C> Replica<C> {
             }
             Event::SnapshotSent { to, succeeded } => self.snapshot_sent(to, succeeded),
             Event::Unreachable { node_id } => self.unreachable(node_id),
+            Event::NotSent { envelope } => self.not_sent(envelope),
             Event::Space { admits } => self.space = admits,
             Event::Stop { error } => self.stop(error),
         }

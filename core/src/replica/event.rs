@@ -88,6 +88,10 @@ pub enum Event<C> {
     Unreachable {
         node_id: NodeId,
     },
+    /// A message was dropped before any of it left, because there is no connection or no room.
+    NotSent {
+        envelope: Envelope,
+    },
     /// The log admits entries again, or no longer.
     Space {
         admits: bool,

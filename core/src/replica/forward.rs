@@ -7,7 +7,7 @@ use raft::StateRole;
 use super::core::Replica;
 use super::effect::Completion;
 use super::entry::{entry_bytes, entry_of, ProposalId, PROPOSAL_ID_BYTES_MAX};
-use super::message::PeerMessage;
+use super::message::{Envelope, PeerMessage};
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, RaftId, Term};
 
@@ -251,6 +251,19 @@ impl<C> Replica<C> {
                 let message = "the leader refused the proposal; it was not made";
                 let error = Error::rejected(code, message).with_leader(leader.clone());
                 self.proposals.complete(*sequence, &mut self.out.completions, Err(error));
+            }
+        }
+    }
+
+    /// A message never left. Proposals in it are not made by anybody, so whoever waits need not wait.
+    pub(super) fn not_sent(&mut self, envelope: Envelope) {
+        let PeerMessage::Propose { proposals, .. } = &envelope.body else { return };
+        let leader = self.leader();
+        for (id, _) in proposals.iter().filter_map(|data| ProposalId::read(data)) {
+            if self.proposals.went_to(id.sequence, envelope.to) {
+                let message = "the proposal could not be sent to the leader now; it was not made";
+                let error = Error::rejected(Code::Unreachable, message).with_leader(leader.clone());
+                self.proposals.complete(id.sequence, &mut self.out.completions, Err(error));
             }
         }
     }

@@ -9,7 +9,7 @@ use super::inbox::{Command, GroupKey};
 use super::seat::Work;
 use crate::error::{Error, Result};
 use crate::log::{Lsn, Record};
-use crate::replica::{Completion, Effects, Event, MachineWork, Notice};
+use crate::replica::{Completion, Effects, Event, MachineWork, Notice, PeerMessage};
 use crate::snapshot::SnapshotPoint;
 
 impl EventLoop {
@@ -32,8 +32,14 @@ impl EventLoop {
         self.append(key, effects);
         let mut unreachable = Vec::new();
         for (node_id, envelope) in effects.messages.drain(..) {
-            if !self.transport.send(node_id, &envelope) && !unreachable.contains(&node_id) {
+            if self.transport.send(node_id, &envelope) {
+                continue;
+            }
+            if !unreachable.contains(&node_id) {
                 unreachable.push(node_id);
+            }
+            if let PeerMessage::Propose { .. } = &envelope.body {
+                self.step(key, Event::NotSent { envelope });
             }
         }
         // raft-rs must not believe that what was dropped is on its way.

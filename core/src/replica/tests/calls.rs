@@ -97,6 +97,18 @@ fn a_forward_to_a_leader_that_is_none_any_more_is_refused() {
 }
 
 #[test]
+fn a_forward_that_could_not_be_sent_is_rejected_at_once() {
+    let mut world = World::formed(3);
+    let forwarded = world.propose(2, "not sent");
+    let envelope = world.network.pop_back().unwrap().envelope;
+    world.step(2, Event::NotSent { envelope });
+    assert_eq!(world.code(forwarded), (Code::Unreachable, Outcome::Rejected));
+    assert!(world.outcome(forwarded).as_ref().unwrap_err().retriable());
+    world.settle();
+    assert!(world.applied(1).is_empty());
+}
+
+#[test]
 fn what_a_later_leader_overwrote_is_rejected() {
     let mut world = World::formed(3);
     let call = world.propose(1, "overwritten");
