@@ -17,7 +17,7 @@ use super::random::Random;
 use crate::error::{Code, Error};
 use crate::ids::{GroupId, Index};
 use crate::log::{Barrier, FinishedBarrier, Log, Lsn};
-use crate::replica::{Effects, Envelope, Event, PeerMessage};
+use crate::replica::{Effects, Envelope, Event, PeerIdentity, PeerMessage};
 use crate::runtime::call::Call;
 use crate::transport::{Inbound, Transport};
 
@@ -153,8 +153,7 @@ impl EventLoop {
             Inbound::Message { peer, envelope } => {
                 let bytes = entry_bytes(&envelope);
                 if bytes > 0 && !self.log.admits(bytes) {
-                    // As if it were lost: an append cannot be undone once raft-rs has seen it.
-                    return;
+                    return self.without_space(peer, envelope);
                 }
                 if let Some(key) = self.keys.get(&envelope.group_id).copied() {
                     self.step(key, Event::Message { peer, envelope });
@@ -170,6 +169,17 @@ impl EventLoop {
             }
             Inbound::Bulk { peer, stream } => self.receive_snapshot(peer, stream),
         }
+    }
+
+    /// There is no space for what came. An append is as if it were lost: it cannot be undone once raft-rs has seen it.
+    /// Proposals are refused by the replica, so that whoever made them need not wait for the end of their time.
+    fn without_space(&mut self, peer: PeerIdentity, envelope: Envelope) {
+        let PeerMessage::Propose { .. } = envelope.body else { return };
+        let Some(key) = self.keys.get(&envelope.group_id).copied() else { return };
+        self.step(key, Event::Space { admits: false });
+        self.step(key, Event::Message { peer, envelope });
+        self.settle();
+        self.step(key, Event::Space { admits: self.admits });
     }
 
     /// Hands what the program and other threads want to the replicas.
