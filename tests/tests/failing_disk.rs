@@ -91,23 +91,28 @@ fn a_leader_with_a_full_disk_refuses_proposals_until_there_is_space_and_needs_no
     let (directory, disks, mut cluster) = start("full-leader");
     let (full, term) = cluster.leader();
     disks.set(full, Trouble::Full);
-    cluster.until("large proposals are refused for want of space", |cluster| {
-        cluster.put_padded(full, 8, LARGE_BYTES);
-        cluster.settle();
-        cluster.history.failed_with("NoSpace") > 0
-    });
+    let follower = (full + 1) % 3;
+    for member in [full, follower] {
+        let refused = cluster.history.failed_with("NoSpace");
+        cluster.until("large proposals are refused for want of space", |cluster| {
+            cluster.put_padded(member, 8, LARGE_BYTES);
+            cluster.settle();
+            cluster.history.failed_with("NoSpace") > refused
+        });
+    }
+    assert_eq!(cluster.history.failed_with("Timeout"), 0, "callers are kept waiting");
     cluster.until("small ones fill up what is left", |cluster| {
         cluster.put(full, 1);
         cluster.settle();
         cluster.node_status(full).is_full
     });
     let (done, refused) = (cluster.history.done(), cluster.history.failed_with("NoSpace"));
-    cluster.put(full, 10);
+    (0..3).for_each(|member| cluster.put(member, 10));
     cluster.settle();
     assert_eq!(cluster.history.done(), done, "a full node took a proposal");
     assert_eq!(
         cluster.history.failed_with("NoSpace"),
-        refused + 10,
+        refused + 30,
         "the callers are not told why"
     );
     assert_eq!(cluster.node_status(full).failure, "-", "a full disk is no failure");
