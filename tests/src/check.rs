@@ -70,7 +70,8 @@ impl History {
         self.entries.values().filter(|fate| **fate == Fate::Done).count()
     }
 
-    /// Panics unless `held` has every acknowledged entry, no rejected one, and none twice or invented.
+    /// Panics unless `held` has every acknowledged entry, no rejected one, and none twice or
+    /// invented.
     pub fn check(&self, held: &[String], who: &str) {
         let mut seen = HashSet::new();
         for text in held {

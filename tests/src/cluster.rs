@@ -55,7 +55,8 @@ pub struct NodeStatus {
     pub failure: String,
 }
 
-/// How long a healed cluster may take to answer: far more than it needs, since the machine may be busy.
+/// How long a healed cluster may take to answer: far more than it needs, since the machine may be
+/// busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Cluster {
@@ -311,7 +312,8 @@ impl Cluster {
         }
     }
 
-    /// Every member holds the same, and it is what the history allows. Returns how many entries that are.
+    /// Every member holds the same, and it is what the history allows. Returns how many entries
+    /// that are.
     pub fn check(&mut self) -> usize {
         let dumps: Vec<Vec<String>> = (0..self.members.len()).map(|m| self.dump(m)).collect();
         for (member, dump) in dumps.iter().enumerate() {
@@ -327,7 +329,8 @@ fn number(word: &str) -> u64 {
     word.parse().unwrap_or_else(|_| panic!("'{word}' is not a number"))
 }
 
-/// Addresses on loopback that are free now. Another process may take one; the caller's start then fails and says so.
+/// Addresses on loopback that are free now. Another process may take one; the caller's start then
+/// fails and says so.
 fn free_addresses(count: usize) -> Vec<String> {
     let listeners: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("loopback has free ports"))

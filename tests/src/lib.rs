@@ -1,5 +1,5 @@
-//! What the tests of whole processes share: members as processes, the check of what they hold, and ways to look at a
-//! process from outside.
+//! What the tests of whole processes share: members as processes, the check of what they hold, and
+//! ways to look at a process from outside.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! A state machine that keeps every entry it was given, in order: so that nothing lost, doubled or swapped goes unseen.
+//! A state machine that keeps every entry it was given, in order: so that nothing lost, doubled or
+//! swapped goes unseen.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};

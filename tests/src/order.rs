@@ -1,4 +1,5 @@
-//! What the trace of a member says about order: when each entry became durable, and what was acknowledged when.
+//! What the trace of a member says about order: when each entry became durable, and what was
+//! acknowledged when.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +19,8 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 pub struct AppendAcknowledgement {
     pub index: u64,
     pub began: Moment,
-    /// What it acknowledges that no earlier one did: indexes and texts, from the appends received before.
+    /// What it acknowledges that no earlier one did: indexes and texts, from the appends received
+    /// before.
     pub news: Vec<(u64, String)>,
 }
 
@@ -50,7 +52,8 @@ pub fn durable(calls: &[Call]) -> HashMap<String, Moment> {
     durable
 }
 
-/// The answers that a member sent to leaders, each with the entries that it is the first to acknowledge.
+/// The answers that a member sent to leaders, each with the entries that it is the first to
+/// acknowledge.
 pub fn append_acknowledgements(calls: &[Call]) -> Vec<AppendAcknowledgement> {
     let received = envelopes(calls, &["recvfrom"])
         .into_iter()
@@ -107,8 +110,8 @@ pub fn client_acknowledgements(calls: &[Call]) -> Vec<ClientAcknowledgement> {
     acknowledgements
 }
 
-/// The envelopes in what these calls moved over connections: with the beginning of the call that moved the first byte
-/// of their frame, and the end of the one that moved its last.
+/// The envelopes in what these calls moved over connections: with the beginning of the call that
+/// moved the first byte of their frame, and the end of the one that moved its last.
 fn envelopes(calls: &[Call], names: &[&str]) -> Vec<(Moment, Moment, Envelope)> {
     let mut streams: HashMap<&str, Vec<&Call>> = HashMap::new();
     for call in calls {

@@ -64,7 +64,8 @@ impl Process {
     }
 
     pub fn signal(&self, signal: i32) {
-        // SAFETY: the child has not been waited for, so its id cannot have been given to another process.
+        // SAFETY: the child has not been waited for, so its id cannot have been given to another
+        // process.
         unsafe { libc::kill(self.child.id() as i32, signal) };
     }
 

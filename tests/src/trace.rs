@@ -7,7 +7,8 @@ use std::process::Command;
 /// The calls that carry data out of a process or to a disk.
 const CALLS: &str = "pwrite64,write,writev,sendto,sendmsg,recvfrom,fdatasync";
 
-/// A moment in a trace. Lines tell the order within one process exactly, seconds the order between processes.
+/// A moment in a trace. Lines tell the order within one process exactly, seconds the order between
+/// processes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
     pub line: usize,
@@ -28,7 +29,8 @@ pub struct Call {
     pub ended: Moment,
 }
 
-/// The command that runs `program` and writes its trace to `file`. Panics with what to do if there is no strace.
+/// The command that runs `program` and writes its trace to `file`. Panics with what to do if there
+/// is no strace.
 pub fn command(program: &str, file: &Path) -> Command {
     let found = Command::new("strace").arg("--version").output();
     assert!(
@@ -43,8 +45,8 @@ pub fn command(program: &str, file: &Path) -> Command {
     command
 }
 
-/// The calls of a trace, in the order in which they ended. Calls that never returned are left out: nothing is known of
-/// what they did.
+/// The calls of a trace, in the order in which they ended. Calls that never returned are left out:
+/// nothing is known of what they did.
 pub fn read(file: &Path) -> Vec<Call> {
     let text = std::fs::read_to_string(file).expect("strace has written its trace");
     let mut unfinished: HashMap<&str, (Moment, &str)> = HashMap::new();

@@ -1,5 +1,5 @@
-//! Rounds of load with `kill -9` and SIGSTOP of random members: after each, every acknowledged write is on all
-//! members, once, in the same order.
+//! Rounds of load with `kill -9` and SIGSTOP of random members: after each, every acknowledged
+//! write is on all members, once, in the same order.
 //!
 //! `LIBRAFT_CRASH_ROUNDS` (20) says how many rounds, `LIBRAFT_CRASH_SEED` which faults.
 

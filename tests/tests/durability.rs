@@ -1,7 +1,8 @@
 //! Durable by default, shown in order: three members run under strace, and the trace is read back.
 //!
-//! A write is durable once an `fdatasync` that began after it, on the same journal file, has returned success. No
-//! acknowledgement may begin before that: neither "I have it", to the leader, nor "done", to the client.
+//! A write is durable once an `fdatasync` that began after it, on the same journal file, has
+//! returned success. No acknowledgement may begin before that: neither "I have it", to the leader,
+//! nor "done", to the client.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -37,7 +38,8 @@ fn nothing_is_acknowledged_to_a_peer_or_a_client_before_the_journal_is_synced() 
     let _ = std::fs::remove_dir_all(&directory);
 }
 
-/// Runs load over members under strace until they have ended by themselves. Returns the files with their traces.
+/// Runs load over members under strace until they have ended by themselves. Returns the files with
+/// their traces.
 fn traced_load(directory: &std::path::Path) -> Vec<PathBuf> {
     let traces: Vec<PathBuf> =
         (0..MEMBERS).map(|member| directory.join(format!("trace-{}", member + 1))).collect();
@@ -72,7 +74,8 @@ fn check_append_acknowledgements(
             let durable = durable.get(text).map(|moment| moment.line);
             assert!(
                 durable.is_some_and(|line| line < acknowledgement.began.line),
-                "member {}: line {} of its trace acknowledges index {} to the leader, but entry {index} ('{text}') \
+                "member {}: line {} of its trace acknowledges index {} to the leader, \
+                 but entry {index} ('{text}') \
                  was durable only at line {durable:?}",
                 member + 1,
                 acknowledgement.began.line + 1,
@@ -95,7 +98,8 @@ fn check_client_acknowledgements(
         let here = durable[member].get(text).map(|moment| moment.line);
         assert!(
             here.is_some_and(|line| line < began.line),
-            "member {}: line {} of its trace says that '{text}' is done, but it was durable only at line {here:?}",
+            "member {}: line {} of its trace says that '{text}' is done, but it was durable only \
+             at line {here:?}",
             member + 1,
             began.line + 1,
         );

@@ -1,4 +1,5 @@
-//! A disk that breaks takes its node out of service, and a full one only its proposals, until there is space.
+//! A disk that breaks takes its node out of service, and a full one only its proposals, until there
+//! is space.
 
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,8 @@ fn storage_fails(directory: &Path, disks: &Disks, mut cluster: Cluster, broken: 
     assert!(cluster.history.failed_with("StorageFailed") >= 20, "its callers are not told why");
     assert!(cluster.is_alive(broken), "the host process died of its disk");
 
-    // With one of the others gone, a majority would need the broken node's vote and acknowledgements.
+    // With one of the others gone, a majority would need the broken node's vote and
+    // acknowledgements.
     cluster.kill(others[0]);
     cluster.history.lost(others[0]);
     cluster.put(others[1], 20);

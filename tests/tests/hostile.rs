@@ -1,5 +1,5 @@
-//! Hostile connections to the members' ports, while load goes on: each is dropped and counted, the cluster goes on, and
-//! memory stays bounded.
+//! Hostile connections to the members' ports, while load goes on: each is dropped and counted, the
+//! cluster goes on, and memory stays bounded.
 
 use libraft::ids::Uuid;
 use libraft::replica::{Envelope, PeerMessage};
@@ -205,7 +205,8 @@ fn formation(cluster: &mut Cluster, member: usize) -> Uuid {
     Uuid(std::array::from_fn(|at| byte(at).expect("a formation is hexadecimal")))
 }
 
-/// Valid frames with messages that would break a replica, under the name of a member, or as the stranger 9.
+/// Valid frames with messages that would break a replica, under the name of a member, or as the
+/// stranger 9.
 fn lie(cluster: &Cluster, member: usize, term: u64, formation: Uuid, from: u64) {
     let address = cluster.addresses()[member].clone();
     let stranger = stranger(CLUSTER, 9);

@@ -3,8 +3,9 @@
 use libraft_tests::cluster::{Cluster, Settings};
 use libraft_tests::{fresh_directory, process_status};
 
-/// Of an optimised program all that is resident counts: less than 30 MiB. The code of an unoptimised one is several
-/// times as large, so there only what was allocated counts, and 4 MiB are left for the code.
+/// Of an optimised program all that is resident counts: less than 30 MiB. The code of an
+/// unoptimised one is several times as large, so there only what was allocated counts, and 4 MiB
+/// are left for the code.
 const MEASURE: (&str, u64) =
     if cfg!(debug_assertions) { ("RssAnon", 26 << 10) } else { ("VmRSS", 30 << 10) };
 

@@ -1,4 +1,5 @@
-//! A C program has SIGPIPE at its default action: it ends the process. Writing to a peer that is gone must not raise it.
+//! A C program has SIGPIPE at its default action: it ends the process. Writing to a peer that is
+//! gone must not raise it.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! A disk on which every sync takes many election timeouts costs no election, and nobody but its own member waits.
+//! A disk on which every sync takes many election timeouts costs no election, and nobody but its
+//! own member waits.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use libraft_tests::fresh_directory;
 use libraft_tests::trouble::{Disks, Trouble};
 
 const TICK_MS: u64 = 50;
-/// A sync takes three times as long as the longest time (twenty ticks) that a follower waits for a heartbeat.
+/// A sync takes three times as long as the longest time (twenty ticks) that a follower waits for a
+/// heartbeat.
 const SYNC_MS: u64 = 3 * 20 * TICK_MS;
 
 #[test]

@@ -1,12 +1,14 @@
-//! A member whose state is the list of everything it applied. Told by lines on its input what to do:
+//! A member whose state is the list of everything it applied. Told by lines on its input what to
+//! do:
 //!
 //! `put <text> <n>`: proposes the text, a space and n bytes more; prints `done <text> <index>`,
 //! `rejected <text> <code>` or `unknown <text> <code>`.
-//! `dump`: after a linearizable read prints `entry <text>` for all, then `end <count>`; or `failed <why>`.
-//! `status`: prints `status <role> <term> <leader> <first index> <last index> <applied index> <formation>`;
-//! the leader is 0 if it is unknown.
-//! `node`: prints `node <connected peers> <refused frames> <refused connections> <full> <failure>`; the
-//! failure is `-` or a code.
+//! `dump`: after a linearizable read prints `entry <text>` for all, then `end <count>`; or `failed
+//! <why>`.
+//! `status`: prints `status <role> <term> <leader> <first index> <last index> <applied index>
+//! <formation>`; the leader is 0 if it is unknown.
+//! `node`: prints `node <connected peers> <refused frames> <refused connections> <full> <failure>`;
+//! the failure is `-` or a code.
 //!
 //! With `LIST_MEMBER_SIGPIPE=default` in its environment SIGPIPE kills it, as it does a C program.
 
@@ -30,8 +32,8 @@ fn main() {
     }
 }
 
-/// Arguments: node id, directory, snapshot entries, quick (0 or 1), tick in milliseconds, then `<id>=<address>` of all
-/// initial members.
+/// Arguments: node id, directory, snapshot entries, quick (0 or 1), tick in milliseconds, then
+/// `<id>=<address>` of all initial members.
 fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let [node_id, directory, snapshot_entries, quick, tick_ms, members @ ..] = arguments else {
         return Err("arguments are missing".into());
