@@ -44,6 +44,14 @@ pub(crate) struct Threads {
     pub(crate) completion: JoinHandle<()>,
 }
 
+impl Threads {
+    /// Blocks until they have ended, which they must have been told to.
+    pub(crate) fn join(self) {
+        join(self.apply);
+        join([self.completion]);
+    }
+}
+
 fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     for thread in threads {
         // Panics of the program's code are caught and logged where they happen.

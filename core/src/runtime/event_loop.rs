@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::deliver::Delivered;
 use super::hosted::{Hosted, Stage, StoppedGroup};
-use super::inbox::{GroupKey, Taken};
+use super::inbox::{Command, GroupKey, Taken};
 use super::node_handle::NodeHandle;
 use super::random::Random;
 use crate::error::{Code, Error};
@@ -186,9 +186,14 @@ impl EventLoop {
     fn take_calls(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         self.node.inbox.take(&mut taken);
-        // Commands first: one may start the group that a proposal is for.
+        // Commands first, since one may start the group that a proposal is for; but stops last: what was proposed before
+        // completes before the stop ends.
+        let mut stops = Vec::new();
         for command in taken.commands.drain(..) {
-            self.command(command);
+            match command {
+                Command::StopGroup { key } => stops.push(key),
+                command => self.command(command),
+            }
         }
         for (key, timeout_ticks, proposals) in taken.proposals.drain(..) {
             let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
@@ -197,6 +202,9 @@ impl EventLoop {
                 true => self.step(key, event),
                 false => self.refuse(key, event, no_space()),
             }
+        }
+        for key in stops {
+            self.stop_group(key);
         }
         self.taken = taken;
     }

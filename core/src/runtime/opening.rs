@@ -1,7 +1,7 @@
 //! Opening a node: directory, log, snapshots, sockets, threads.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -123,48 +123,58 @@ fn no_poll(error: &std::io::Error) -> Error {
     Error::rejected(Code::Io, format!("the system has no event queue for sockets: {error}"))
 }
 
-/// Starts everything but the worker first: it is the one that takes all of them down again.
+/// Starts the worker, which starts the others and takes them down again. If one of them cannot be started, all have
+/// ended and the directory is free when this returns.
 fn start_threads(
     node: &Arc<NodeHandle>,
     event_loop: EventLoop,
     directory: Directory,
 ) -> Result<()> {
+    let (report, reported) = mpsc::sync_channel(1);
+    let worker_node = node.clone();
+    let worker = thread::spawn("libraft-worker", move || {
+        run_worker(&worker_node, event_loop, directory, &report);
+    })?;
+    let gone = || Err(Error::rejected(Code::Internal, "the worker thread ended at once"));
+    let started = reported.recv().unwrap_or_else(|_| gone());
+    match started {
+        Ok(()) => node.set_worker(worker),
+        // Its panics are caught inside.
+        Err(_) => drop(worker.join()),
+    }
+    started
+}
+
+/// The body of the worker thread.
+fn run_worker(
+    node: &Arc<NodeHandle>,
+    event_loop: EventLoop,
+    directory: Directory,
+    report: &mpsc::SyncSender<Result<()>>,
+) {
     let patience = PATIENCE.min(Duration::from_millis(node.options.tick_ms));
     let baton = Arc::new(Baton::new(event_loop, node.inbox.clone(), patience));
-    let started = start_helpers(node, &baton);
-    let (threads, standby) = match started {
-        Ok(threads) => threads,
+    let (threads, standby) = match start_helpers(node, &baton) {
+        Ok(started) => started,
         Err(error) => {
-            abandon(node, &baton);
-            return Err(error);
+            drop((baton, directory));
+            // The opener waits for it.
+            let _ = report.send(Err(error));
+            return;
         }
     };
-    let worker = {
-        let (node, baton) = (node.clone(), baton.clone());
-        thread::spawn("libraft-worker", move || {
-            let worked = guarded("the event loop", || baton.work());
-            baton.stop_standby();
-            let _ = standby.join();
-            let result = guarded("the end of the node", || match Arc::try_unwrap(baton) {
-                Ok(baton) => baton.into_loop().close(worked, directory, threads),
-                Err(_) => Err(Error::rejected(Code::Internal, "the event loop is still in use")),
-            });
-            // Done already, unless the end itself panicked.
-            node.pool.stop();
-            node.deliveries.stop();
-            node.set_closed(result);
-        })
-    };
-    match worker {
-        Ok(worker) => {
-            node.set_worker(worker);
-            Ok(())
-        }
-        Err(error) => {
-            abandon(node, &baton);
-            Err(error)
-        }
-    }
+    let _ = report.send(Ok(()));
+    let worked = guarded("the event loop", || baton.work());
+    baton.stop_standby();
+    let _ = standby.join();
+    let result = guarded("the end of the node", || match Arc::try_unwrap(baton) {
+        Ok(baton) => baton.into_loop().close(worked, directory, threads),
+        Err(_) => Err(Error::rejected(Code::Internal, "the event loop is still in use")),
+    });
+    // Done already, unless the end itself panicked.
+    node.pool.stop();
+    node.deliveries.stop();
+    node.set_closed(result);
 }
 
 fn start_helpers(node: &Arc<NodeHandle>, baton: &Arc<Baton>) -> Result<(Threads, JoinHandle<()>)> {
@@ -172,24 +182,29 @@ fn start_helpers(node: &Arc<NodeHandle>, baton: &Arc<Baton>) -> Result<(Threads,
         let node = node.clone();
         thread::spawn("libraft-completion", move || node.deliveries.run())?
     };
-    let mut apply = Vec::new();
+    let mut threads = Threads { apply: Vec::new(), completion };
+    match start_the_rest(node, baton, &mut threads.apply) {
+        Ok(standby) => Ok((threads, standby)),
+        Err(error) => {
+            node.pool.stop();
+            node.deliveries.stop();
+            threads.join();
+            Err(error)
+        }
+    }
+}
+
+fn start_the_rest(
+    node: &Arc<NodeHandle>,
+    baton: &Arc<Baton>,
+    apply: &mut Vec<JoinHandle<()>>,
+) -> Result<JoinHandle<()>> {
     for _ in 0..node.options.apply_threads {
         let pool = node.pool.clone();
         apply.push(thread::spawn("libraft-apply", move || pool.run())?);
     }
-    let standby = {
-        let baton = baton.clone();
-        thread::spawn("libraft-standby", move || baton.stand_by())?
-    };
-    Ok((Threads { apply, completion }, standby))
-}
-
-/// Lets the threads that did start end by themselves, because one could not be started.
-fn abandon(node: &NodeHandle, baton: &Baton) {
-    node.pool.stop();
-    node.deliveries.stop();
-    baton.stop_standby();
-    node.set_closed(Ok(()));
+    let baton = baton.clone();
+    thread::spawn("libraft-standby", move || baton.stand_by())
 }
 
 pub(crate) fn start_group(
