@@ -274,12 +274,13 @@ impl EventLoop {
         let group_id = hosted.seat.group_id;
         self.keys.remove(&group_id);
         self.peers_changed = true;
+        // Before anybody can hear that the group is gone.
+        self.publish_node();
         self.close_seat(&hosted, || {});
         if let Some(held) = hosted.held {
             let must_be_durable = hosted.must_be_durable;
             self.recovered.insert(group_id, StoppedGroup { held, must_be_durable });
         }
-        self.publish_node();
     }
 
     /// Has the machine and the listener dropped, not on this thread: that is the program's code. Then calls `vacated`,
