@@ -999,7 +999,8 @@ typedef int32_t (*libraft_save_snapshot_callback)(void *user_data,
 
 /**
  * Replaces the state by what libraft_snapshot_reader_read yields. After a crash it may be called
- * again with the same snapshot.
+ * again with the same snapshot. An on-disk machine makes the new state durable before it answers:
+ * the library deletes its copy then.
  */
 typedef int32_t (*libraft_restore_snapshot_callback)(void *user_data,
                                                      libraft_request *request,

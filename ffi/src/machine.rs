@@ -71,7 +71,8 @@ pub type libraft_save_snapshot_callback = Option<
 >;
 
 /// Replaces the state by what libraft_snapshot_reader_read yields. After a crash it may be called
-/// again with the same snapshot.
+/// again with the same snapshot. An on-disk machine makes the new state durable before it answers:
+/// the library deletes its copy then.
 pub type libraft_restore_snapshot_callback = Option<
     unsafe extern "C" fn(
         user_data: *mut c_void,
