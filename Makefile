@@ -76,7 +76,8 @@ bench: build ## throughput, latency and CPU of three replicas beside the machine
 
 # How often `make soak` kills.
 ROUNDS ?= 200
-soak: build ## the crash test for ROUNDS=200 rounds
+soak: build ## the crash test for ROUNDS=200 rounds, and a callback that blocks for a minute
+	LIBRAFT_BLOCKED_MS=60000 $(CARGO) test --locked --release -p libraft --test runtime an_apply_that_blocks
 	LIBRAFT_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --release -p libraft-tests --test crash -- --nocapture
 
 header: setup ## write include/libraft.h anew from ffi/src

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use libraft::machine::MachineError;
 use libraft::{BatchCompleter, Code, Completer, GroupOptions, InitialMember, Node, Outcome};
 use support::{
-    cluster, completer, eventually, group_options, leader, members_of, node_options, propose, read,
-    recorder, Behaviour, Folder, PATIENCE,
+    cluster, cluster_with, completer, eventually, group_options, leader, members_of, node_options,
+    propose, read, recorder, Behaviour, Folder, PATIENCE,
 };
 
 fn single_member(node: &Node) -> Vec<InitialMember> {
@@ -165,7 +165,7 @@ fn an_apply_that_blocks_for_twenty_election_timeouts_costs_no_election() {
     let folder = Folder::new();
     let release = Arc::new(AtomicBool::new(false));
     let (entered, has_entered) = mpsc::channel();
-    let members = cluster(&folder, 3, |_| {
+    let behaviour = |_| {
         let (release, entered) = (release.clone(), entered.clone());
         Behaviour {
             before_apply: Some(Box::new(move || {
@@ -178,14 +178,19 @@ fn an_apply_that_blocks_for_twenty_election_timeouts_costs_no_election() {
             })),
             ..Behaviour::default()
         }
-    });
+    };
+    let patient = |options| GroupOptions { proposal_timeout_ms: 300_000, ..options };
+    let members = cluster_with(&folder, 3, behaviour, patient);
     let leading = leader(&members);
     let term = members[leading].group.status().unwrap().term;
     let waiting = propose_later(&members[leading].group).unwrap();
     has_entered.recv_timeout(PATIENCE).unwrap();
-    // Twenty election timeouts of the test's nodes: 20 times 10 ticks of 10 ms.
+    // Twenty election timeouts of the test's nodes are 20 times 10 ticks of 10 ms; a soak blocks
+    // for longer.
+    let blocked_ms = std::env::var("LIBRAFT_BLOCKED_MS")
+        .map_or(2_000, |text| text.parse().expect("LIBRAFT_BLOCKED_MS is a number"));
     let blocked_since = Instant::now();
-    while blocked_since.elapsed() < Duration::from_secs(2) {
+    while blocked_since.elapsed() < Duration::from_millis(blocked_ms) {
         let status = members[leading].group.status().unwrap();
         assert_eq!(status.term, term, "an election happened");
         std::thread::sleep(Duration::from_millis(10));
