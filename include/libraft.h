@@ -2224,7 +2224,8 @@ void libraft_queue_free(libraft_queue *queue);
 /**
  * Sets who hears of a group's events, in place of whoever did before; a NULL callback ends it.
  *
- * **Threads**: any, callbacks too; never blocks. Events come on the completion thread.
+ * **Threads**: any, callbacks too; never blocks. Events come on the completion thread. Up to 1,024
+ * wait for a callback that blocks; it misses what comes then.
  * **Ownership**: `user_data` is lent until `destroy` (which may be NULL) is called: exactly once,
  * when it is replaced, when the group has stopped, or, if this fails, before it returns. Right
  * after it was replaced one more event may still be on its way to the old callback; `destroy`

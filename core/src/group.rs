@@ -207,7 +207,8 @@ impl Group {
         Ok(self.handle.members())
     }
 
-    /// Replaces the listener; called on the completion thread, in order.
+    /// Replaces the listener; called on the completion thread, in order. Up to 1,024 notices wait for one that blocks; it
+    /// misses what comes then.
     pub fn set_listener(&self, listener: Option<Box<dyn FnMut(Notice) + Send>>) -> Result<()> {
         self.node.check_process()?;
         self.handle.set_listener(listener);

@@ -11,6 +11,9 @@ use crate::group::{GroupStatus, Member};
 use crate::options::GroupOptions;
 use crate::replica::{Notice, Role};
 
+/// Notices that may wait for a group's listener.
+const NOTICES_MAX: usize = 1024;
+
 type Listener = Box<dyn FnMut(Notice) + Send>;
 
 pub(crate) struct GroupHandle {
@@ -23,6 +26,8 @@ pub(crate) struct GroupHandle {
     pending_bytes: AtomicUsize,
     view: Mutex<View>,
     listener: Mutex<ListenerPlace>,
+    /// Notices on their way to the listener.
+    notices: AtomicUsize,
     end: Mutex<End>,
 }
 
@@ -59,6 +64,7 @@ impl GroupHandle {
             pending_bytes: AtomicUsize::new(0),
             view: Mutex::new(View { status, members: Vec::new() }),
             listener: Mutex::default(),
+            notices: AtomicUsize::new(0),
             end: Mutex::default(),
         }
     }
@@ -169,8 +175,19 @@ impl GroupHandle {
         drop(old);
     }
 
+    /// Whether one more notice may wait for the listener. A listener that blocks misses what is beyond the limit; the
+    /// status says how things stand.
+    pub(crate) fn admits_notice(&self) -> bool {
+        if self.notices.fetch_add(1, Ordering::Relaxed) < NOTICES_MAX {
+            return true;
+        }
+        self.notices.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
     /// Calls the listener. It is out of its place meanwhile, so that it may replace itself.
     pub(crate) fn tell_listener(&self, notice: Notice) {
+        self.notices.fetch_sub(1, Ordering::Relaxed);
         let mut place = lock(&self.listener);
         let version = place.version;
         let Some(mut listener) = place.listener.take() else { return };
@@ -196,4 +213,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Milliseconds as ticks, rounded up; never 0.
 pub(crate) fn ticks(milliseconds: u64, tick_ms: u64) -> u64 {
     milliseconds.div_ceil(tick_ms).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_does_not_listen_costs_no_more_than_its_limit() {
+        let group = GroupHandle::new(1, GroupOptions::default(), 100);
+        let admitted = (0..2 * NOTICES_MAX).filter(|_| group.admits_notice()).count();
+        assert_eq!(admitted, NOTICES_MAX);
+        group.tell_listener(Notice::Failed);
+        assert!(group.admits_notice(), "there is room again for each notice that was told");
+        assert!(!group.admits_notice());
+    }
 }

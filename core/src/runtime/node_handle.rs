@@ -202,7 +202,9 @@ impl NodeHandle {
 
     /// Tells a group's listener something, on the completion thread.
     pub(crate) fn tell(&self, group: &Arc<GroupHandle>, notice: Notice) {
-        self.deliveries.push_all(&mut vec![Delivered::Notice(group.clone(), notice)]);
+        if group.admits_notice() {
+            self.deliveries.push_all(&mut vec![Delivered::Notice(group.clone(), notice)]);
+        }
     }
 
     /// Called on the housekeeping thread.

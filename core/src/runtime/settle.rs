@@ -153,7 +153,9 @@ impl EventLoop {
 
     pub(super) fn notice(&mut self, key: GroupKey, notice: Notice) {
         if let Some(hosted) = self.groups.get(&key) {
-            self.deliveries.push(Delivered::Notice(hosted.group.clone(), notice));
+            if hosted.group.admits_notice() {
+                self.deliveries.push(Delivered::Notice(hosted.group.clone(), notice));
+            }
         }
     }
 
