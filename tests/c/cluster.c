@@ -240,6 +240,70 @@ static void impossible_changes_are_refused(void) {
   close_cluster(c);
 }
 
+static void a_node_that_is_not_the_one_to_be_added_is_refused(void) {
+  cluster *c = form();
+  libraft_group *group = c->group[leader_of(c)];
+  libraft_change mistaken = {LIBRAFT_CHANGE_ADD_VOTER, 0, 50, c->address[0], {0, 0, 0}};
+  EXPECT(LIBRAFT_ERR_HANDSHAKE_REFUSED,
+         libraft_group_change_membership_wait(group, &mistaken, 1, &failure));
+
+  libraft_node_options options = node_options(50, fresh_directory());
+  libraft_node *foreign = NULL;
+  char address[64];
+  options.cluster = "another";
+  OK(libraft_node_open(&options, &foreign, &failure));
+  node_address(foreign, address, sizeof(address));
+  libraft_change add = {LIBRAFT_CHANGE_ADD_VOTER, 0, 50, address, {0, 0, 0}};
+  EXPECT(LIBRAFT_ERR_HANDSHAKE_REFUSED,
+         libraft_group_change_membership_wait(group, &add, 1, &failure));
+  OK(libraft_node_close(foreign, &failure));
+  libraft_node_free(foreign);
+  propose_until_it_works(group, "x");
+  close_cluster(c);
+}
+
+static void a_second_change_is_refused_while_one_is_under_way(void) {
+  cluster *c = form();
+  sight first = SIGHT, second = SIGHT;
+  hold until_both_are_asked_for = HOLD;
+  libraft_completer completer = seen_by_callback(0);
+  libraft_group *group = c->group[leader_of(c)];
+  libraft_change change = {LIBRAFT_CHANGE_SET_ADDRESS, 0, 1, c->address[0], {0, 0, 0}};
+  hold_up(group, &until_both_are_asked_for);
+  OK(libraft_group_change_membership(group, &change, 1, &completer, &first, &failure));
+  OK(libraft_group_change_membership(group, &change, 1, &completer, &second, &failure));
+  gate_pass(&until_both_are_asked_for.go_on);
+  gate_wait(&second.done, 1);
+  CHECK_EQ(second.last.code, LIBRAFT_ERR_MEMBERSHIP_BUSY);
+  CHECK_EQ(second.last.outcome, LIBRAFT_OUTCOME_REJECTED);
+  gate_wait(&first.done, 1);
+  CHECK_EQ(first.last.code, LIBRAFT_OK);
+  OK(libraft_group_change_membership_wait(group, &change, 1, &failure));
+  close_cluster(c);
+}
+
+static void hear_of_failure(void *user_data, const libraft_event *event) {
+  if (event->kind == LIBRAFT_EVENT_FAILED) {
+    gate_pass(user_data);
+  }
+}
+
+static void a_member_that_was_removed_says_so(void) {
+  static gate failed = GATE;
+  cluster *c = form();
+  int leader = leader_of(c), removed = (leader + 1) % NODES;
+  libraft_change remove = {LIBRAFT_CHANGE_REMOVE, 0, (uint64_t)removed + 1, NULL, {0, 0, 0}};
+  OK(libraft_group_set_event_callback(c->group[removed], hear_of_failure, &failed, NULL,
+                                      &failure));
+  OK(libraft_group_change_membership_wait(c->group[leader], &remove, 1, &failure));
+  gate_wait(&failed, 1);
+  EXPECT(LIBRAFT_ERR_REMOVED,
+         libraft_group_propose_wait(c->group[removed], "x", 1, NULL, NULL, NULL, &failure));
+  EXPECT(LIBRAFT_ERR_REMOVED, libraft_group_wait_ready(c->group[removed], 60000, &failure));
+  propose_until_it_works(c->group[leader], "y");
+  close_cluster(c);
+}
+
 static void contradicting_initial_members_are_refused(void) {
   cluster *c = form();
   libraft_group_options options;
@@ -343,6 +407,9 @@ int main(void) {
   RUN(leadership_moves_to_where_it_is_asked_to);
   RUN(a_member_is_added_caught_up_promoted_and_removed);
   RUN(impossible_changes_are_refused);
+  RUN(a_node_that_is_not_the_one_to_be_added_is_refused);
+  RUN(a_second_change_is_refused_while_one_is_under_way);
+  RUN(a_member_that_was_removed_says_so);
   RUN(contradicting_initial_members_are_refused);
   RUN(initial_members_without_this_node_are_refused);
   RUN(a_group_that_forms_says_so);

@@ -376,4 +376,32 @@ static inline libraft_completer seen_by_callback(int32_t quick) {
 
 #define SIGHT {GATE, {0}, "", 0}
 
+/* Holds a node's event loop up, inside a quick completion, until the gate `go_on` is passed. */
+typedef struct {
+  gate held, go_on;
+} hold;
+
+#define HOLD {GATE, GATE}
+
+static inline void stay(void *user_data, const libraft_completion *completions, size_t count) {
+  hold *h = user_data;
+  CHECK(count == 1 && completions[0].code != LIBRAFT_OK);
+  gate_pass(&h->held);
+  gate_wait(&h->go_on, 1);
+}
+
+static inline void begin_to_hold_up(libraft_group *group, hold *h) {
+  libraft_completer completer;
+  OK(libraft_completer_init(&completer));
+  completer.callback = stay;
+  completer.quick = 1;
+  /* Nobody has this id, so that it fails at once. */
+  OK(libraft_group_transfer_leadership(group, 77777, &completer, h, &failure));
+}
+
+static inline void hold_up(libraft_group *group, hold *h) {
+  begin_to_hold_up(group, h);
+  gate_wait(&h->held, 1);
+}
+
 #endif
