@@ -744,7 +744,7 @@ typedef struct {
    */
   uint64_t segment_bytes;
   /**
-   * Journal segments in use before the oldest is checkpointed. Default 4.
+   * Journal segments in use before the oldest is checkpointed. Default 8.
    */
   uint64_t segments_max;
   /**
@@ -903,11 +903,12 @@ typedef struct {
    */
   uint64_t snapshot_entries;
   /**
-   * Bytes of log between automatic snapshots; 0 for none by size. Default 268435456.
+   * Bytes of log between automatic snapshots; 0 for none by size. Default 134217728.
    */
   uint64_t snapshot_log_bytes;
   /**
-   * Entries kept behind a snapshot for followers that lag a little. Default 10000.
+   * Entries kept behind a snapshot for followers that lag a little, but not more than
+   * `snapshot_log_bytes` of them. Default 10000.
    */
   uint64_t retained_entries;
   /**

@@ -53,7 +53,7 @@ impl Default for NodeOptions {
             heartbeat_ticks: 1,
             apply_threads: 2,
             segment_bytes: 64 << 20,
-            segments_max: 4,
+            segments_max: 8,
             free_bytes_min: 64 << 20,
         }
     }
@@ -90,7 +90,7 @@ pub struct GroupOptions {
     pub snapshot_entries: u64,
     /// Bytes of log between automatic snapshots; 0 for none by size.
     pub snapshot_log_bytes: u64,
-    /// Entries kept behind a snapshot for followers that lag a little.
+    /// Entries kept behind a snapshot for followers that lag a little, but not more than `snapshot_log_bytes` of them.
     pub retained_entries: u64,
     /// Milliseconds after which a pending proposal or read completes with `Timeout`.
     pub proposal_timeout_ms: u64,
@@ -112,7 +112,7 @@ impl Default for GroupOptions {
             inflight_bytes_max: 16 << 20,
             entry_cache_bytes: 32 << 20,
             snapshot_entries: 100_000,
-            snapshot_log_bytes: 256 << 20,
+            snapshot_log_bytes: 128 << 20,
             retained_entries: 10_000,
             proposal_timeout_ms: 10_000,
             snapshot_transfer_timeout_ms: 600_000,

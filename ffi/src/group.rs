@@ -87,9 +87,10 @@ pub struct libraft_group_options {
     pub entry_cache_bytes: u64,
     /// Entries between automatic snapshots; 0 for none by count. Default 100000.
     pub snapshot_entries: u64,
-    /// Bytes of log between automatic snapshots; 0 for none by size. Default 268435456.
+    /// Bytes of log between automatic snapshots; 0 for none by size. Default 134217728.
     pub snapshot_log_bytes: u64,
-    /// Entries kept behind a snapshot for followers that lag a little. Default 10000.
+    /// Entries kept behind a snapshot for followers that lag a little, but not more than
+    /// `snapshot_log_bytes` of them. Default 10000.
     pub retained_entries: u64,
     /// Milliseconds after which a pending proposal or read completes with LIBRAFT_ERR_TIMEOUT.
     /// Default 10000.

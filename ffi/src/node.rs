@@ -63,7 +63,7 @@ pub struct libraft_node_options {
     pub apply_threads: u64,
     /// The size of a journal segment in bytes. Default 67108864.
     pub segment_bytes: u64,
-    /// Journal segments in use before the oldest is checkpointed. Default 4.
+    /// Journal segments in use before the oldest is checkpointed. Default 8.
     pub segments_max: u64,
     /// Bytes that must stay free on the disk. Default 67108864.
     pub free_bytes_min: u64,

@@ -42,6 +42,10 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         "bytes", "in flight", "mode", "proposals/s", "p50 us", "p99 us", "CPU s/million", "floor x"
     );
     let mut cluster = Cluster::start(&options.directory)?;
+    // Not printed: a fresh journal is still being written in advance, and caches are cold.
+    let warm_up =
+        Load { bytes: 16, in_flight: 1024, mode: Mode::Callback, seconds: options.seconds };
+    cluster.measure(&warm_up)?;
     for &bytes in &options.sizes {
         for &in_flight in &options.in_flight {
             for mode in modes(in_flight) {

@@ -1,6 +1,8 @@
 //! Snapshots, as the replica sees them: when one is taken, what may be forgotten after it, and
 //! which one a peer gets.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use raft::eraftpb::{Entry, Message, Snapshot, SnapshotMetadata};
 use raft::{ProgressState, SnapshotStatus};
@@ -22,6 +24,8 @@ use crate::machine::MachineKind;
 const RETRY_ELECTIONS: u64 = 5;
 /// Bytes of log that a transfer may hold back, if snapshots are not taken by size.
 const PINNED_BYTES_MAX: u64 = 1 << 30;
+/// How precisely it is known where in the log how many bytes lie.
+const MARK_BYTES: u64 = 64 << 10;
 
 pub struct Snapshots<C> {
     /// Names snapshots, together with raft id and boot counter.
@@ -39,6 +43,7 @@ pub struct Snapshots<C> {
     /// A peer needs one with at least this index.
     wanted: Option<Index>,
     pins: Vec<Pin>,
+    tail: Tail,
     /// The machine's own state is durable up to here.
     synced_index: Index,
     pub installing: Option<Installing>,
@@ -62,6 +67,36 @@ struct Pin {
     bytes_total: u64,
 }
 
+/// Knows how much log lies behind an index, to the precision of `MARK_BYTES`: a tail that is retained for followers is
+/// bounded in bytes too, or large entries would make it as large as one likes.
+#[derive(Default)]
+struct Tail {
+    /// An index, and the bytes of log up to it in all; ascending.
+    marks: VecDeque<(Index, u64)>,
+    /// Up to here more than the limit lies behind.
+    surplus: Index,
+}
+
+impl Tail {
+    fn grew(&mut self, last_index: Index, bytes_total: u64) {
+        if self.marks.back().is_none_or(|(_, bytes)| bytes_total - bytes >= MARK_BYTES) {
+            self.marks.push_back((last_index, bytes_total));
+        }
+    }
+
+    /// The last index that `bytes_max` of log or more lie behind; 0 if there is none.
+    fn surplus(&mut self, bytes_total: u64, bytes_max: u64) -> Index {
+        while let Some((index, bytes)) = self.marks.front().copied() {
+            if bytes_total - bytes < bytes_max {
+                break;
+            }
+            self.surplus = index;
+            self.marks.pop_front();
+        }
+        self.surplus
+    }
+}
+
 impl<C> Snapshots<C> {
     pub fn new() -> Snapshots<C> {
         Snapshots {
@@ -75,6 +110,7 @@ impl<C> Snapshots<C> {
             not_before: 0,
             wanted: None,
             pins: Vec::new(),
+            tail: Tail::default(),
             synced_index: 0,
             installing: None,
             membership_written: 0,
@@ -118,6 +154,9 @@ impl<C> Snapshots<C> {
         let bytes: u64 = entries.iter().map(entry_bytes).sum();
         self.bytes_since += bytes;
         self.bytes_total += bytes;
+        if let Some(last) = entries.last() {
+            self.tail.grew(last.index, self.bytes_total);
+        }
     }
 
     pub fn take_calls(&mut self) -> Vec<C> {
@@ -272,6 +311,10 @@ impl<C> Replica<C> {
             .retain(|pin| leads && !caught_up(pin) && total - pin.bytes_total <= limit);
         let snapshot = raft.store().snapshot_index();
         let mut index = snapshot.saturating_sub(self.options.retained_entries);
+        if self.options.snapshot_log_bytes > 0 {
+            let surplus = self.snapshots.tail.surplus(total, self.options.snapshot_log_bytes);
+            index = index.max(surplus.min(snapshot));
+        }
         if self.options.machine_kind == MachineKind::OnDisk {
             index = index.min(self.snapshots.synced_index);
         }

@@ -321,3 +321,24 @@ fn the_log_that_a_peer_needs_after_its_snapshot_is_kept() {
     world.settle();
     assert!(world.status(1).first_index > first, "and let go afterwards");
 }
+
+#[test]
+fn the_tail_that_is_kept_behind_a_snapshot_is_bounded_in_bytes_too() {
+    let options = ReplicaOptions {
+        snapshot_log_bytes: 1 << 20,
+        retained_entries: 1_000_000,
+        ..options(1, &[1])
+    };
+    let mut world = World::default();
+    world.add(options).unwrap();
+    world.quiesce();
+    let entry = "x".repeat(100_000);
+    for _ in 0..100 {
+        world.propose(1, &entry);
+        world.quiesce();
+    }
+    let status = world.status(1);
+    assert!(status.snapshot_index > 80, "snapshots were taken: {}", status.snapshot_index);
+    let kept = status.last_index - status.first_index;
+    assert!((10..=25).contains(&kept), "{kept} entries of 100 KB are kept for a limit of 1 MiB");
+}
