@@ -58,9 +58,9 @@ const UNSYNCED_BYTES_MAX: usize = 1 << 20;
 /// A buffer that has grown beyond this is not kept.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
 
-/// Of the very first segment only this much is written in advance: nobody shall wait for more at
-/// the first opening.
-const FIRST_WRITTEN_BYTES: u64 = 8 << 20;
+/// The first segment of a fresh journal is smaller: it is written in advance while the opening waits. The others are
+/// written in advance by chores, and take its place.
+const FIRST_BYTES: u64 = 8 << 20;
 
 /// How a [`Log`] is kept.
 #[derive(Clone, Debug)]
@@ -174,7 +174,8 @@ impl Log {
         let mut ready = VecDeque::from(ready);
         let files = Arc::new(recovered.files);
         if ready.is_empty() {
-            ready.push_back(files.create(options.segment_bytes, FIRST_WRITTEN_BYTES)?);
+            let bytes = options.segment_bytes.min(FIRST_BYTES);
+            ready.push_back(files.create(bytes, bytes)?);
         }
         let disk_bytes = recovered.store.disk_bytes()?;
         let housekeeping =
