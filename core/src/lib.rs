@@ -8,6 +8,7 @@ pub mod error;
 pub mod group;
 pub mod ids;
 pub mod log;
+pub mod logging;
 pub mod machine;
 pub mod node;
 pub mod options;

@@ -53,8 +53,6 @@ pub struct Tables {
     pub results: Table<crate::results::ResultsObject>,
     pub writers: Table<crate::snapshot::WriterObject>,
     pub readers: Table<crate::snapshot::ReaderObject>,
-    /// Not a handle, but also one for each process.
-    pub log_hook: crate::log_hook::HookCell,
 }
 
 /// Registers an object. It lives until [`take`]; calls that have looked it up keep it alive for as

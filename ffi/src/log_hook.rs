@@ -4,20 +4,14 @@
 //! host. A Rust program that links this crate statically shares the copy; if it has set a global
 //! subscriber, that one stays, and setting a log callback is an error.
 
-use std::cell::Cell;
 use std::ffi::{c_char, c_void, CString};
-use std::fmt::Write;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
-use libraft::{Code, Error, Result};
-use tracing_core::field::{Field, Visit};
-use tracing_core::{span, Event, Interest, Level, LevelFilter, Metadata, Subscriber};
+use libraft::logging::{set_log_listener, LogLevel, LogListener, LogRecord};
 
 use crate::boundary;
 use crate::callback::{self, libraft_destroy_callback, OwnedUserData};
 use crate::error::libraft_error;
-use crate::fork;
 
 /// Nothing.
 pub const LIBRAFT_LOG_OFF: i32 = 0;
@@ -55,19 +49,6 @@ pub struct libraft_log_record {
 pub type libraft_log_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const libraft_log_record)>;
 
-struct Hook {
-    level: i32,
-    callback: unsafe extern "C" fn(*mut c_void, *const libraft_log_record),
-    user_data: OwnedUserData,
-}
-
-/// The hook of this process. A forked child begins without one.
-#[derive(Default)]
-pub struct HookCell(RwLock<Option<Arc<Hook>>>);
-
-/// The level of the hook, where the subscriber finds it without a lock.
-static LEVEL: AtomicI32 = AtomicI32::new(LIBRAFT_LOG_OFF);
-
 /// Sets who hears what the library says, in the whole process, in place of whoever did before:
 /// records of `level` and graver ones. A NULL callback ends it. Without a log callback the library
 /// says nothing; it never writes to standard output or standard error by itself.
@@ -90,149 +71,37 @@ pub unsafe extern "C" fn libraft_set_log_callback(
     unsafe {
         boundary::call(error, || {
             let user_data = OwnedUserData::new(user_data, destroy);
-            if !(LIBRAFT_LOG_OFF..=LIBRAFT_LOG_TRACE).contains(&level) {
-                return Err(boundary::invalid(format!("there is no log level {level}")));
-            }
-            install_subscriber()?;
-            let hook = callback.map(|callback| Arc::new(Hook { level, callback, user_data }));
-            replace(hook);
-            Ok(())
+            let level = LogLevel::from_number(level)
+                .ok_or_else(|| boundary::invalid(format!("there is no log level {level}")))?;
+            let listener = callback.map(|callback| -> LogListener {
+                Arc::new(move |record| tell(callback, &user_data, record))
+            });
+            set_log_listener(level, listener)
         })
     }
 }
 
-fn replace(hook: Option<Arc<Hook>>) {
-    let level = hook.as_ref().map_or(LIBRAFT_LOG_OFF, |hook| hook.level);
-    let cell = &fork::tables().log_hook.0;
-    let old = {
-        let mut cell = cell.write().unwrap_or_else(PoisonError::into_inner);
-        LEVEL.store(level, Ordering::Relaxed);
-        std::mem::replace(&mut *cell, hook)
-    };
-    // Outside the lock: it may be the last one, and then `destroy` is foreign code.
-    drop(old);
-    tracing_core::callsite::rebuild_interest_cache();
-}
-
-fn install_subscriber() -> Result<()> {
-    static INSTALLED: OnceLock<bool> = OnceLock::new();
-    let installed = *INSTALLED.get_or_init(|| {
-        let dispatch = tracing_core::Dispatch::new(HookSubscriber);
-        tracing_core::dispatcher::set_global_default(dispatch).is_ok()
-    });
-    if installed {
-        return Ok(());
-    }
-    Err(Error::rejected(
-        Code::Unsupported,
-        "this program has a tracing subscriber of its own, which gets the library's records",
-    ))
-}
-
-struct HookSubscriber;
-
-thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-impl Subscriber for HookSubscriber {
-    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Levels change, and with them the interest: see `replace`.
-        if self.enabled(metadata) {
-            Interest::always()
-        } else {
-            Interest::never()
-        }
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(match LEVEL.load(Ordering::Relaxed) {
-            LIBRAFT_LOG_OFF => LevelFilter::OFF,
-            LIBRAFT_LOG_ERROR => LevelFilter::ERROR,
-            LIBRAFT_LOG_WARN => LevelFilter::WARN,
-            LIBRAFT_LOG_INFO => LevelFilter::INFO,
-            LIBRAFT_LOG_DEBUG => LevelFilter::DEBUG,
-            _ => LevelFilter::TRACE,
-        })
-    }
-
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && number_of(metadata.level()) <= LEVEL.load(Ordering::Relaxed)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let level = number_of(event.metadata().level());
-        let cell = &fork::tables().log_hook.0;
-        let hook = cell.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(hook) = hook.filter(|hook| level <= hook.level) else { return };
-        if INSIDE.with(|inside| inside.replace(true)) {
-            return;
-        }
-        tell(&hook, level, event);
-        INSIDE.with(|inside| inside.set(false));
-    }
-
-    // The library's spans, if it has any, are not shown.
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-fn number_of(level: &Level) -> i32 {
-    match *level {
-        Level::ERROR => LIBRAFT_LOG_ERROR,
-        Level::WARN => LIBRAFT_LOG_WARN,
-        Level::INFO => LIBRAFT_LOG_INFO,
-        Level::DEBUG => LIBRAFT_LOG_DEBUG,
-        Level::TRACE => LIBRAFT_LOG_TRACE,
-    }
-}
-
-fn tell(hook: &Hook, level: i32, event: &Event<'_>) {
-    let mut text = Text::default();
-    event.record(&mut text);
-    let message = c_text(text.message + &text.fields);
-    let target = c_text(event.metadata().target().to_string());
+fn tell(
+    callback: unsafe extern "C" fn(*mut c_void, *const libraft_log_record),
+    user_data: &OwnedUserData,
+    record: &LogRecord,
+) {
+    let message = c_text(&record.message);
+    let target = c_text(record.target);
     let record = libraft_log_record {
         size: size_of::<libraft_log_record>(),
-        level,
-        line: event.metadata().line().unwrap_or(0),
+        level: record.level as i32,
+        line: record.line,
         target: target.as_ptr(),
         message: message.as_ptr(),
     };
-    let user_data = hook.user_data.pointer().get();
+    let user_data = user_data.pointer().get();
     // SAFETY: the host declared the function for this; the record and its texts outlive the call.
-    callback::run(|| unsafe { (hook.callback)(user_data, &record) });
+    callback::run(|| unsafe { callback(user_data, &record) });
 }
 
-fn c_text(text: String) -> CString {
+fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{FFFD}")).unwrap_or_default()
-}
-
-/// The message of an event, and its other fields behind it.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to a String does not fail.
-        let _ = if field.name() == "message" {
-            write!(self.message, "{value:?}")
-        } else {
-            write!(self.fields, " {}={value:?}", field.name())
-        };
-    }
 }
 
 #[cfg(test)]
@@ -240,6 +109,7 @@ mod tests {
     use super::*;
     use crate::error::{LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_OK};
     use std::ffi::CStr;
+    use std::sync::atomic::{AtomicI32, Ordering};
     use std::sync::Mutex;
 
     #[derive(Default)]
