@@ -10,7 +10,7 @@ pub mod floor;
 pub mod histogram;
 pub mod member;
 
-use cluster::Cluster;
+use cluster::{Cluster, Row};
 use driver::{Load, Mode};
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -31,15 +31,22 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     refuse_memory(&options.directory)?;
     println!("directory {}", options.directory.display());
 
-    let floor = floor::measure(&options.directory, options.seconds)?;
     println!(
-        "floor (bare replicator, one 4 KiB block in flight): p50 {:.0} us, p99 {:.0} us",
-        floor.p50_us, floor.p99_us
+        "floor: a bare replicator with one 4 KiB block in flight, measured around each row with"
     );
+    println!("one in flight, and the row's p50 as a multiple of it");
     println!();
     println!(
-        "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>7}",
-        "bytes", "in flight", "mode", "proposals/s", "p50 us", "p99 us", "CPU s/million", "floor x"
+        "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>9} {:>7}",
+        "bytes",
+        "in flight",
+        "mode",
+        "proposals/s",
+        "p50 us",
+        "p99 us",
+        "CPU s/million",
+        "floor us",
+        "floor x"
     );
     let mut cluster = Cluster::start(&options.directory)?;
     // Not printed: a fresh journal is still being written in advance, and caches are cold.
@@ -50,8 +57,11 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         for &in_flight in &options.in_flight {
             for mode in modes(in_flight) {
                 let load = Load { bytes, in_flight, mode, seconds: options.seconds };
-                let row = cluster.measure(&load)?;
-                print_row(&load, &row, floor.p50_us);
+                let (row, floor_us) = match in_flight {
+                    1 => beside_floor(&options, || cluster.measure(&load))?,
+                    _ => (cluster.measure(&load)?, None),
+                };
+                print_row(&load, &row, floor_us);
             }
         }
     }
@@ -66,13 +76,25 @@ fn modes(in_flight: usize) -> Vec<Mode> {
     }
 }
 
-fn print_row(load: &Load, row: &cluster::Row, floor_p50_us: f64) {
-    let against_floor = match load.in_flight {
-        1 => format!("{:.2}", row.p50_us / floor_p50_us),
-        _ => String::from("-"),
+/// Measures the floor's median right before and right after, since the speed of a shared machine drifts.
+fn beside_floor(
+    options: &Options,
+    measure: impl FnOnce() -> Outcome<Row>,
+) -> Outcome<(Row, Option<f64>)> {
+    let floor_us = || floor::measure_p50_us(&options.directory, options.seconds / 2.0);
+    let before = floor_us()?;
+    let row = measure()?;
+    let after = floor_us()?;
+    Ok((row, Some((before + after) / 2.0)))
+}
+
+fn print_row(load: &Load, row: &Row, floor_us: Option<f64>) {
+    let (floor, multiple) = match floor_us {
+        Some(floor) => (format!("{floor:.0}"), format!("{:.2}", row.p50_us / floor)),
+        None => (String::from("-"), String::from("-")),
     };
     println!(
-        "{:>7} {:>9} {:>9} {:>12.0} {:>10.0} {:>10.0} {:>13.2} {:>7}",
+        "{:>7} {:>9} {:>9} {:>12.0} {:>10.0} {:>10.0} {:>13.2} {:>9} {:>7}",
         load.bytes,
         load.in_flight,
         load.mode.to_string(),
@@ -80,7 +102,8 @@ fn print_row(load: &Load, row: &cluster::Row, floor_p50_us: f64) {
         row.p50_us,
         row.p99_us,
         row.cpu_seconds_per_million,
-        against_floor
+        floor,
+        multiple
     );
 }
 
