@@ -15,6 +15,7 @@ pub mod options;
 pub mod replica;
 pub mod runtime;
 pub mod snapshot;
+pub mod stream;
 pub mod transport;
 pub mod wire;
 

@@ -46,7 +46,11 @@ impl Node {
     /// was forked from had opened a node.
     pub fn open(options: NodeOptions) -> Result<Node> {
         let handle = crate::runtime::open(options)?;
-        Ok(Node { inner: Arc::new(Inner { handle }) })
+        Ok(Node::of_handle(handle))
+    }
+
+    pub(crate) fn of_handle(handle: Arc<NodeHandle>) -> Node {
+        Node { inner: Arc::new(Inner { handle }) }
     }
 
     /// Starts a group, or goes on with the one in the data directory. Returns at once; what goes wrong later (`open` of

@@ -1,6 +1,6 @@
 //! Which chore is due, and what follows from one that has run; and how much may still be appended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checkpoint::CheckpointState;
@@ -184,7 +184,7 @@ impl Log {
     fn plan_move(&self) -> (MovePlan, u64) {
         let segments: Vec<_> = self.live.iter().cloned().collect();
         let last_lsn: Lsn = segments.first().map_or(0, |oldest| oldest.last_lsn);
-        let (mut needed, mut bytes) = (HashMap::new(), 0);
+        let (mut needed, mut bytes) = (BTreeMap::new(), 0);
         for (log_id, group) in &self.groups {
             let (runs, run_bytes) = group.lock().runs_up_to(last_lsn);
             if !runs.is_empty() {

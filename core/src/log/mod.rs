@@ -6,7 +6,7 @@
 //! starts a thread: who owns the log runs the barriers (`Log::begin_barrier`, `Barrier::run`,
 //! `Log::finish_barrier`) and the [`Chore`]s, on whatever thread suits it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ impl LogOptions {
 /// apart from `open` and `close`. Barriers, chores and readers run wherever they like.
 pub struct Log {
     options: LogOptions,
-    groups: HashMap<LogId, Arc<GroupIndex>>,
+    groups: BTreeMap<LogId, Arc<GroupIndex>>,
     next_log_id: LogId,
     appended_lsn: Lsn,
     durable_lsn: Lsn,

@@ -1,6 +1,6 @@
 //! Moves what is still needed of the oldest segment into the checkpoint.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub(super) struct MovePlan {
     /// record.
     pub segments: Vec<LiveSegment>,
     /// Per group the records of which entries are needed: (position, first, last), ascending.
-    pub needed: HashMap<LogId, Vec<(Lsn, Index, Index)>>,
+    pub needed: BTreeMap<LogId, Vec<(Lsn, Index, Index)>>,
     pub durable_from: Lsn,
 }
 

@@ -1,6 +1,6 @@
 //! What is found at opening: the checkpoint first, then what the journal has beyond it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::assembly::{Assembled, Assembly, RawRecord};
@@ -22,7 +22,7 @@ use crate::error::{Code, Error, Result};
 pub(super) struct Recovered {
     pub files: SegmentFiles,
     pub groups: BTreeMap<LogId, RecoveredGroup>,
-    pub indexes: HashMap<LogId, Arc<GroupIndex>>,
+    pub indexes: BTreeMap<LogId, Arc<GroupIndex>>,
     /// Oldest first.
     pub live: VecDeque<LiveSegment>,
     /// Files without anything that is needed.
@@ -53,7 +53,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
     let mut recovered = Recovered {
         files,
         groups: BTreeMap::new(),
-        indexes: HashMap::new(),
+        indexes: BTreeMap::new(),
         live: VecDeque::new(),
         free: Vec::new(),
         next_sequence: segments.last().map_or(1, |newest| newest.header.sequence + 1),

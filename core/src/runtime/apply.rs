@@ -31,6 +31,11 @@ impl ApplyPool {
         }
     }
 
+    /// The seat that waits longest, for who must not wait for one.
+    pub(crate) fn try_next(&self) -> Option<Arc<Seat>> {
+        self.lock().waiting.pop_front()
+    }
+
     /// Lets the threads end once nothing waits.
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;

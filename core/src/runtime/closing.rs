@@ -11,7 +11,7 @@ use crate::replica::Event;
 
 /// Counts what must happen before something may go on.
 #[derive(Default)]
-struct Latch {
+pub(super) struct Latch {
     missing: Mutex<usize>,
     changed: Condvar,
 }
@@ -24,6 +24,10 @@ impl Latch {
             *latch.lock() -= 1;
             latch.changed.notify_all();
         })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        *self.lock() == 0
     }
 
     fn wait(&self) {
@@ -73,12 +77,7 @@ impl EventLoop {
             self.failure = Some(error);
             self.publish_node();
         }
-        self.stop_groups();
-        let machines = Arc::new(Latch::default());
-        for (_, hosted) in std::mem::take(&mut self.groups) {
-            self.close_seat(&hosted, machines.add());
-        }
-        self.node.lines.cut();
+        let machines = self.begin_end();
         machines.wait();
         let node = &self.node;
         for errands in node.all_errands() {
@@ -90,6 +89,18 @@ impl EventLoop {
         self.node.deliveries.stop();
         join([threads.completion]);
         self.end_log().and(directory.release())
+    }
+
+    /// Completes every call, takes leave of every machine, and cuts the connections. Returns what opens when the last
+    /// machine is dropped.
+    pub(super) fn begin_end(&mut self) -> Arc<Latch> {
+        self.stop_groups();
+        let machines = Arc::new(Latch::default());
+        for (_, hosted) in std::mem::take(&mut self.groups) {
+            self.close_seat(&hosted, machines.add());
+        }
+        self.node.lines.cut();
+        machines
     }
 
     /// Every call that is pending completes; nothing new is accepted.
@@ -125,7 +136,7 @@ impl EventLoop {
         }
     }
 
-    fn end_log(mut self) -> Result<()> {
+    pub(super) fn end_log(mut self) -> Result<()> {
         if let Some(finished) = self.node.finished_chore() {
             self.log.finish_chore(finished?)?;
         }

@@ -60,6 +60,11 @@ impl Deliveries {
         }
     }
 
+    /// What waits, for who must not wait for more.
+    pub(crate) fn try_take(&self) -> VecDeque<Delivered> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
     fn take(&self, batch: &mut VecDeque<Delivered>) -> bool {
         let mut state = self.lock();
         while state.waiting.is_empty() {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::thread;
+use super::system::System;
 use crate::error::{Code, Error, Result};
 
 /// How many errands may wait that a peer asked for.
@@ -15,6 +15,7 @@ const OFFERED_MAX: usize = 16;
 type Errand = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct Errands {
+    system: Arc<dyn System>,
     name: &'static str,
     threads_max: usize,
     state: Mutex<State>,
@@ -29,8 +30,19 @@ struct State {
 }
 
 impl Errands {
-    pub(crate) fn new(name: &'static str, threads_max: usize) -> Arc<Errands> {
-        Arc::new(Errands { name, threads_max, state: Mutex::default(), ended: Condvar::new() })
+    pub(crate) fn new(
+        system: &Arc<dyn System>,
+        name: &'static str,
+        threads_max: usize,
+    ) -> Arc<Errands> {
+        let system = system.clone();
+        Arc::new(Errands {
+            system,
+            name,
+            threads_max,
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        })
     }
 
     /// Runs `errand` on a thread of this kind, when one is free. After `stop` it is dropped.
@@ -67,7 +79,7 @@ impl Errands {
         state.threads += 1;
         drop(state);
         let errands = self.clone();
-        if let Err(error) = thread::spawn(self.name, move || errands.work()) {
+        if let Err(error) = self.system.spawn(self.name, Box::new(move || errands.work())) {
             tracing::error!(%error, "an errand waits until a thread can be started");
             self.lock().threads -= 1;
             self.ended.notify_all();
@@ -76,6 +88,20 @@ impl Errands {
 
     /// Drops what waits and blocks until the threads have ended. What runs must have been told to end by other means.
     pub(crate) fn stop(&self) {
+        self.begin_stop();
+        let mut state = self.lock();
+        while state.threads > 0 {
+            state = self.ended.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Whether none of its threads runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().threads == 0
+    }
+
+    /// Drops what waits; nothing is run any more.
+    pub(crate) fn begin_stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
         let dropped = std::mem::take(&mut state.waiting);
@@ -83,10 +109,6 @@ impl Errands {
         for errand in dropped {
             // What it holds may be the program's, and its drop the program's code.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(errand)));
-        }
-        let mut state = self.lock();
-        while state.threads > 0 {
-            state = self.ended.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
     }
 

@@ -3,7 +3,7 @@
 //! One turn of the loop takes everything that has arrived, settles every replica that it touched, sends, and says whether
 //! the log wants a barrier. What arrives during a barrier is the next turn's, for all groups at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,21 @@ use super::hosted::{Hosted, Stage, StoppedGroup};
 use super::inbox::{Command, GroupKey, Taken};
 use super::node_handle::NodeHandle;
 use super::random::Random;
+use super::system::Network;
 use crate::error::{Code, Error};
 use crate::ids::{GroupId, Index};
-use crate::log::{Barrier, FinishedBarrier, Log, Lsn};
+use crate::log::{Barrier, FinishedBarrier, Log, Lsn, Record};
 use crate::replica::{Effects, Envelope, Event, PeerIdentity, PeerMessage};
 use crate::runtime::call::Call;
-use crate::transport::{Inbound, Transport};
+use crate::transport::Inbound;
 
-/// The token of the waker; the transport's begin behind it.
-pub(crate) const WAKER: mio::Token = mio::Token(0);
-pub(crate) const FIRST_TRANSPORT_TOKEN: usize = 1;
 /// How often one turn takes calls that its own completions led to, before it looks at the sockets again.
 const ROUNDS_PER_TURN: usize = 4;
 
 /// What a turn of the loop asks of the thread that turns it.
 // A turn is returned by value and looked at once: nothing is gained by a box around the barrier.
 #[allow(clippy::large_enum_variant)]
-pub(crate) enum Turn {
+pub enum Turn {
     Again,
     /// Run it without the loop's state, then call `barrier_done`.
     Barrier(Barrier),
@@ -38,16 +36,17 @@ pub(crate) enum Turn {
     Closing,
 }
 
+/// Sees every record that a loop appends to its log, with the position of its first byte.
+pub type Observer = Box<dyn FnMut(GroupId, Lsn, &Record) + Send>;
+
 pub(crate) struct EventLoop {
     pub(super) node: Arc<NodeHandle>,
-    pub(super) poll: mio::Poll,
-    pub(super) events: mio::Events,
-    pub(super) transport: Transport,
+    pub(super) network: Box<dyn Network>,
     pub(super) log: Log,
-    pub(super) groups: HashMap<GroupKey, Hosted>,
-    pub(super) keys: HashMap<GroupId, GroupKey>,
+    pub(super) groups: BTreeMap<GroupKey, Hosted>,
+    pub(super) keys: BTreeMap<GroupId, GroupKey>,
     /// What the log holds of groups that do not run.
-    pub(super) recovered: HashMap<GroupId, StoppedGroup>,
+    pub(super) recovered: BTreeMap<GroupId, StoppedGroup>,
     /// Groups that start when the log is durable up to a position, and where their machines are.
     pub(super) waiting_for_disk: Vec<(Lsn, GroupKey, Index)>,
     /// Groups that have something to drain.
@@ -66,6 +65,7 @@ pub(crate) struct EventLoop {
     pub(super) failure: Option<Error>,
     pub(super) closing: bool,
     pub(super) random: Random,
+    pub(super) observer: Option<Observer>,
     pub(super) started: Instant,
     pub(super) next_tick: Instant,
     /// Ticks since the start.
@@ -113,35 +113,32 @@ impl EventLoop {
         if self.failure.is_some() || !self.log.wants_barrier() {
             return None;
         }
-        self.last_busy = Instant::now();
+        self.last_busy = self.now();
         self.log.begin_barrier()
     }
 
     /// Sleeps until a socket, another thread or the clock wants something.
     fn wait(&mut self) {
-        let now = Instant::now();
-        let mut timeout = self.next_tick.saturating_duration_since(now);
-        let transport_wants_ms = self.transport.next_deadline_ms().saturating_sub(self.now_ms());
-        timeout = timeout.min(Duration::from_millis(transport_wants_ms));
+        let timeout = self.prepare_to_sleep();
+        self.network.wait(timeout);
+        self.node.inbox.awake();
+    }
+
+    /// For how long there is nothing to do, if nothing happens. From now on the inbox wakes the loop.
+    pub(super) fn prepare_to_sleep(&mut self) -> Duration {
+        let until_tick = self.next_tick.saturating_duration_since(self.now());
+        let network_wants_ms = self.network.next_deadline_ms().saturating_sub(self.now_ms());
         let busy = !self.dirty.is_empty() || !self.deliveries.is_empty();
         if busy || !self.node.inbox.may_sleep() {
-            timeout = Duration::ZERO;
+            return Duration::ZERO;
         }
-        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
-            if error.kind() != std::io::ErrorKind::Interrupted {
-                tracing::error!(%error, "polling the sockets failed");
-            }
-        }
-        self.node.inbox.awake();
+        until_tick.min(Duration::from_millis(network_wants_ms))
     }
 
     /// Hands what came from peers to the replicas.
     fn receive(&mut self) {
         let mut inbound = std::mem::take(&mut self.inbound);
-        for event in self.events.iter().filter(|event| event.token() != WAKER) {
-            self.transport.handle(event, &mut inbound);
-        }
-        self.transport.tick(self.now_ms(), &mut inbound);
+        self.network.receive(self.now_ms(), &mut inbound);
         for arrived in inbound.drain(..) {
             self.arrived(arrived);
         }
@@ -212,7 +209,7 @@ impl EventLoop {
     /// Gives every replica its tick. After a pause of the process there is one tick, not many: a member that slept must
     /// hear its peers before it doubts them.
     fn tick(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         if now < self.next_tick {
             return;
         }
@@ -267,11 +264,15 @@ impl EventLoop {
             self.peers_changed = false;
             self.update_peers();
         }
-        self.transport.flush();
+        self.network.flush();
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.now().saturating_duration_since(self.started).as_millis() as u64
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.node.system.now()
     }
 }
 

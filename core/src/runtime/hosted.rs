@@ -162,7 +162,10 @@ impl EventLoop {
             Some(manifest) if held.is_some() && !reset_pending => {
                 let (snapshot, index, term) = (manifest.snapshot, manifest.index, manifest.term);
                 hosted.stage = Stage::Opening { restoring: Some(index) };
-                hosted.push_restore(MachineWork::Restore { snapshot, index, term });
+                hosted.push_restore(
+                    self.node.system.now(),
+                    MachineWork::Restore { snapshot, index, term },
+                );
             }
             _ => self.open_replica(key, 0),
         }
@@ -321,9 +324,9 @@ impl Hosted {
     }
 
     /// Has the machine restore a snapshot, within the time that the group's options give it.
-    pub(super) fn push_restore(&mut self, work: MachineWork) {
+    pub(super) fn push_restore(&mut self, now: Instant, work: MachineWork) {
         let timeout = Duration::from_millis(self.group.options.snapshot_restore_timeout_ms);
-        self.restore_deadline = Some(Instant::now() + timeout);
+        self.restore_deadline = Some(now + timeout);
         self.seat.push(Work::Machine(work));
     }
 }

@@ -25,7 +25,7 @@ impl EventLoop {
             return;
         }
         self.chore_due = false;
-        let idle = self.last_busy.elapsed() >= IDLE;
+        let idle = self.now().saturating_duration_since(self.last_busy) >= IDLE;
         let Some(chore) = self.log.begin_chore(idle) else { return };
         self.chore_running = true;
         let node = self.node.clone();
@@ -64,19 +64,19 @@ impl EventLoop {
             }
         }
         let peers: Vec<(PeerIdentity, String)> = union.into_values().collect();
-        self.transport.set_peers(&peers);
+        self.network.set_peers(&peers);
     }
 
     /// Tells the node's handles how things stand.
     pub(super) fn publish_node(&mut self) {
-        self.transport.set_position(self.log.status().durable_lsn);
-        let (transport, log) = (self.transport.status(), self.log.status());
+        self.network.set_position(self.log.status().durable_lsn);
+        let (network, log) = (self.network.status(), self.log.status());
         let (groups, failure) = (self.groups.len() as u64, self.failure.clone());
         self.node.publish(|status| {
             status.groups = groups;
-            status.connected_peers = transport.connected_peers;
-            status.refused_frames = transport.refused_frames;
-            status.refused_connections = transport.refused_connections;
+            status.connected_peers = network.connected_peers;
+            status.refused_frames = network.refused_frames;
+            status.refused_connections = network.refused_connections;
             status.log = log;
             status.failure = failure;
         });

@@ -9,6 +9,7 @@ use raft::eraftpb::Entry;
 use super::call::Call;
 use super::group_handle::GroupHandle;
 use super::seat::Seat;
+use super::system::Wake;
 use crate::error::{Code, Error, Result};
 use crate::group::Change;
 use crate::ids::{Index, RaftId, Uuid};
@@ -114,11 +115,11 @@ pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
     /// The loop is about to sleep, or asleep, and must be woken.
     sleeping: AtomicBool,
-    waker: mio::Waker,
+    waker: Box<dyn Wake>,
 }
 
 impl Inbox {
-    pub(crate) fn new(waker: mio::Waker) -> Inbox {
+    pub(crate) fn new(waker: Box<dyn Wake>) -> Inbox {
         Inbox { waiting: Mutex::default(), sleeping: AtomicBool::new(false), waker }
     }
 
@@ -173,9 +174,7 @@ impl Inbox {
 
     /// Makes the loop's poll return.
     pub(crate) fn wake_always(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the event loop could not be woken; it will notice at its next tick");
-        }
+        self.waker.wake();
     }
 
     /// Takes everything that waits. The vectors of `taken` are reused.

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use super::node_handle::NodeHandle;
+use super::system::Dial;
 use crate::error::Result;
 use crate::group::Change;
 use crate::ids::{NodeId, Uuid};
 use crate::replica::MemberChange;
-use crate::transport::dial_blocking;
 use crate::wire::Intent;
 
 /// How long a node to be added may take to answer.
@@ -44,13 +44,7 @@ fn resolve(node: &NodeHandle, change: Change) -> Result<MemberChange> {
 }
 
 fn ask_incarnation(node: &NodeHandle, node_id: NodeId, address: &str) -> Result<Uuid> {
-    let (_connection, peer, _line) = dial_blocking(
-        &node.introduction(),
-        address,
-        Intent::Identity,
-        node_id,
-        INTRODUCTION_TIMEOUT,
-        |stream| node.lines.hold(stream),
-    )?;
+    let (intent, timeout) = (Intent::Identity, INTRODUCTION_TIMEOUT);
+    let (_connection, peer, _line) = node.dial(&Dial { address, intent, node_id, timeout })?;
     Ok(peer.incarnation)
 }

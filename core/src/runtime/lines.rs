@@ -1,10 +1,11 @@
 //! The blocking connections of the courier threads, so that a close can cut them.
 
-use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::collections::BTreeMap;
+use std::net::Shutdown;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::error::{Code, Error, Result};
+use crate::stream::Stream;
 
 #[derive(Default)]
 pub(crate) struct Lines {
@@ -13,7 +14,7 @@ pub(crate) struct Lines {
 
 #[derive(Default)]
 struct State {
-    streams: HashMap<u64, TcpStream>,
+    streams: BTreeMap<u64, Box<dyn Stream>>,
     next: u64,
     cut: bool,
 }
@@ -26,7 +27,7 @@ pub(crate) struct Line<'a> {
 
 impl Lines {
     /// Makes a connection known; refuses once the node closes.
-    pub(crate) fn hold(&self, stream: &TcpStream) -> Result<Line<'_>> {
+    pub(crate) fn hold(&self, stream: &dyn Stream) -> Result<Line<'_>> {
         let stream = stream.try_clone().map_err(|error| {
             Error::rejected(Code::Io, format!("a connection could not be kept: {error}"))
         })?;
@@ -44,9 +45,9 @@ impl Lines {
     pub(crate) fn cut(&self) {
         let mut state = self.lock();
         state.cut = true;
-        for (_, stream) in state.streams.drain() {
+        for stream in std::mem::take(&mut state.streams).into_values() {
             // It may have ended by itself.
-            let _ = stream.shutdown(Shutdown::Both);
+            let _ = stream.shut_down(Shutdown::Both);
         }
     }
 

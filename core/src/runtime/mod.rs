@@ -32,13 +32,21 @@ mod random;
 mod saving;
 mod seat;
 mod settle;
+mod stepped;
+mod system;
 mod thread;
 mod transfer;
 
 pub(crate) use call::{Batch, Call};
+#[doc(hidden)]
+pub use event_loop::{Observer, Turn};
 pub(crate) use group_handle::{ticks, GroupHandle};
 pub(crate) use inbox::Command;
 pub(crate) use node_handle::NodeHandle;
 pub(crate) use opening::{open, start_group};
+#[doc(hidden)]
+pub use stepped::{SteppedNode, Surroundings};
+#[doc(hidden)]
+pub use system::{Dial, Network, System, Wake};
 pub use thread::is_library_thread;
 pub(crate) use thread::refuse_on_library_thread;

@@ -1,6 +1,6 @@
 //! What a node's handles, its event loop and its other threads share.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -10,8 +10,9 @@ use super::deliver::{Delivered, Deliveries};
 use super::errands::Errands;
 use super::group_handle::GroupHandle;
 use super::inbox::{closed, Command, GroupKey, Inbox};
-use super::lines::Lines;
+use super::lines::{Line, Lines};
 use super::saving::Saving;
+use super::system::{Dial, System};
 use super::thread;
 use crate::directory::Identity;
 use crate::error::{Code, Error, Result};
@@ -21,12 +22,14 @@ use crate::node::NodeStatus;
 use crate::options::NodeOptions;
 use crate::replica::{Notice, PeerIdentity};
 use crate::snapshot::SnapshotStore;
+use crate::stream::Stream;
 use crate::wire::Introduction;
 
 /// Told how something ended.
 pub(crate) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 pub(crate) struct NodeHandle {
+    pub(crate) system: Arc<dyn System>,
     pub(crate) options: NodeOptions,
     pub(crate) identity: Identity,
     pub(crate) advertised_address: String,
@@ -47,7 +50,7 @@ pub(crate) struct NodeHandle {
     pub(crate) receivers: Arc<Errands>,
     /// The connections of the couriers.
     pub(crate) lines: Lines,
-    groups: Mutex<HashMap<GroupId, Arc<GroupHandle>>>,
+    groups: Mutex<BTreeMap<GroupId, Arc<GroupHandle>>>,
     next_key: AtomicU64,
     status: Mutex<NodeStatus>,
     chore: Mutex<Option<Result<FinishedChore>>>,
@@ -66,6 +69,7 @@ struct End {
 }
 
 pub(crate) struct Parts {
+    pub(crate) system: Arc<dyn System>,
     pub(crate) options: NodeOptions,
     pub(crate) identity: Identity,
     pub(crate) address: String,
@@ -82,7 +86,7 @@ pub(crate) const FRAME_BYTES_MAX: usize = 36 << 20;
 
 impl NodeHandle {
     pub(crate) fn new(parts: Parts) -> NodeHandle {
-        let Parts { options, identity, address, inbox, snapshots } = parts;
+        let Parts { system, options, identity, address, inbox, snapshots } = parts;
         let advertised_address = match options.advertised_address.as_str() {
             "" => address.clone(),
             advertised => advertised.to_string(),
@@ -100,7 +104,7 @@ impl NodeHandle {
             log: LogStatus::default(),
             failure: None,
         };
-        let couriers = Errands::new("libraft-courier", COURIERS_MAX);
+        let couriers = Errands::new(&system, "libraft-courier", COURIERS_MAX);
         NodeHandle {
             options,
             identity,
@@ -110,12 +114,13 @@ impl NodeHandle {
             pool: Arc::new(ApplyPool::default()),
             saving: Arc::new(Saving { snapshots: snapshots.clone(), couriers: couriers.clone() }),
             snapshots,
-            readers: Errands::new("libraft-reader", 1),
-            housekeepers: Errands::new("libraft-keeper", 1),
+            readers: Errands::new(&system, "libraft-reader", 1),
+            housekeepers: Errands::new(&system, "libraft-keeper", 1),
             couriers,
-            greeters: Errands::new("libraft-greeter", GREETERS_MAX),
-            receivers: Errands::new("libraft-receiver", RECEIVERS_MAX),
+            greeters: Errands::new(&system, "libraft-greeter", GREETERS_MAX),
+            receivers: Errands::new(&system, "libraft-receiver", RECEIVERS_MAX),
             lines: Lines::default(),
+            system,
             groups: Mutex::default(),
             next_key: AtomicU64::new(1),
             status: Mutex::new(status),
@@ -279,6 +284,23 @@ impl NodeHandle {
                 move || done(result)
             }))
             .call();
+        }
+    }
+
+    /// Dials another node, on a thread that may wait. The connection is cut when the node closes.
+    pub(crate) fn dial(
+        &self,
+        dial: &Dial<'_>,
+    ) -> Result<(Box<dyn Stream>, PeerIdentity, Line<'_>)> {
+        let mut line = None;
+        let mut hold = |stream: &dyn Stream| {
+            line = Some(self.lines.hold(stream)?);
+            Ok(())
+        };
+        let (stream, peer) = self.system.dial(&self.introduction(), dial, &mut hold)?;
+        match line {
+            Some(line) => Ok((stream, peer, line)),
+            None => Err(Error::rejected(Code::Internal, "a connection was not kept")),
         }
     }
 

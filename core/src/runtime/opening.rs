@@ -1,25 +1,29 @@
 //! Opening a node: directory, log, snapshots, sockets, threads.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{mpsc, Arc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::baton::Baton;
 use super::closing::Threads;
 use super::errands::guarded;
-use super::event_loop::{EventLoop, FIRST_TRANSPORT_TOKEN, WAKER};
+use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
 use super::hosted::StoppedGroup;
 use super::inbox::{Command, Inbox, Taken};
 use super::node_handle::{NodeHandle, Parts, FRAME_BYTES_MAX};
 use super::random::{fresh_uuid, Random};
 use super::seat::Seat;
+use super::system::{
+    no_poll, Network, OperatingSystem, Sockets, System, Wake, FIRST_TRANSPORT_TOKEN,
+};
 use super::thread;
-use crate::directory::Directory;
-use crate::disk::FileSystem;
+use crate::directory::{Directory, Identity};
+use crate::disk::{Disk, FileSystem};
 use crate::error::{Code, Error, Result};
-use crate::log::{Log, LogOptions};
+use crate::log::{Log, LogOptions, RecoveredGroup};
 use crate::machine::StateMachine;
 use crate::options::{GroupOptions, NodeOptions};
 use crate::replica::{Effects, PeerIdentity};
@@ -28,7 +32,6 @@ use crate::transport::{Transport, TransportOptions};
 
 /// How long a barrier may take before the standby thread steps in, unless a tick is shorter.
 const PATIENCE: Duration = Duration::from_millis(20);
-const EVENTS_PER_POLL: usize = 256;
 
 pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
     options.check()?;
@@ -41,46 +44,93 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         options.node_id,
         fresh_uuid()?,
     )?;
-    let log_options = LogOptions {
-        segment_bytes: options.segment_bytes,
-        segments_max: options.segments_max,
-        free_bytes_min: options.free_bytes_min,
-        salt_seed: random.next(),
-        checkpoint_directory: Some(directory.log_directory().join("sled")),
-    };
     let log_disk = Arc::new(FileSystem::new(directory.log_directory()));
-    // The store behind the log starts threads of its own.
-    let (log, recovered) = thread::with_signals_blocked(|| Log::open(log_disk, log_options))?;
     let snapshot_disk = Arc::new(FileSystem::new(directory.snapshot_directory()));
-    let snapshots =
-        Arc::new(SnapshotStore::open(snapshot_disk, &recovered, options.free_bytes_min)?);
+    let sled = directory.log_directory().join("sled");
+    // The store behind the log starts threads of its own.
+    let storage = thread::with_signals_blocked(|| {
+        Storage::open(&options, log_disk, snapshot_disk, random.next(), Some(sled))
+    })?;
 
-    let poll = mio::Poll::new().map_err(|error| no_poll(&error))?;
-    let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| no_poll(&error))?;
-    let registry = poll.registry().try_clone().map_err(|error| no_poll(&error))?;
+    let (poll, waker) = Sockets::poll()?;
     let transport = Transport::bind(
-        registry,
+        poll.registry().try_clone().map_err(|error| no_poll(&error))?,
         FIRST_TRANSPORT_TOKEN,
         transport_options(&options, &directory, random.next()),
     )?;
-
-    let node = Arc::new(NodeHandle::new(Parts {
-        identity: directory.identity().clone(),
+    let connected = Connected {
         address: transport.local_address().to_string(),
-        inbox: Arc::new(Inbox::new(waker)),
-        snapshots,
+        network: Box::new(Sockets::new(poll, transport)),
+        waker: Box::new(waker),
+        system: Arc::new(OperatingSystem),
+    };
+    let identity = directory.identity().clone();
+    let event_loop = assemble(options, identity, storage, connected, random);
+    let node = event_loop.node.clone();
+    start_threads(&node, event_loop, directory)?;
+    Ok(node)
+}
+
+/// What a node holds on its disks.
+pub(super) struct Storage {
+    log: Log,
+    recovered: Vec<RecoveredGroup>,
+    snapshots: Arc<SnapshotStore>,
+}
+
+impl Storage {
+    pub(super) fn open(
+        options: &NodeOptions,
+        log_disk: Arc<dyn Disk>,
+        snapshot_disk: Arc<dyn Disk>,
+        salt_seed: u64,
+        checkpoint_directory: Option<PathBuf>,
+    ) -> Result<Storage> {
+        let log_options = LogOptions {
+            segment_bytes: options.segment_bytes,
+            segments_max: options.segments_max,
+            free_bytes_min: options.free_bytes_min,
+            salt_seed,
+            checkpoint_directory,
+        };
+        let (log, recovered) = Log::open(log_disk, log_options)?;
+        let snapshots = SnapshotStore::open(snapshot_disk, &recovered, options.free_bytes_min)?;
+        Ok(Storage { log, recovered, snapshots: Arc::new(snapshots) })
+    }
+}
+
+/// What connects an event loop with the rest of the world.
+pub(super) struct Connected {
+    pub(super) address: String,
+    pub(super) network: Box<dyn Network>,
+    pub(super) waker: Box<dyn Wake>,
+    pub(super) system: Arc<dyn System>,
+}
+
+/// Makes an event loop, which nobody turns yet.
+pub(super) fn assemble(
+    options: NodeOptions,
+    identity: Identity,
+    storage: Storage,
+    connected: Connected,
+    random: Random,
+) -> EventLoop {
+    let now = connected.system.now();
+    let node = Arc::new(NodeHandle::new(Parts {
+        system: connected.system,
+        identity,
+        address: connected.address,
+        inbox: Arc::new(Inbox::new(connected.waker)),
+        snapshots: storage.snapshots,
         options,
     }));
-    let now = Instant::now();
     let mut event_loop = EventLoop {
-        node: node.clone(),
-        poll,
-        events: mio::Events::with_capacity(EVENTS_PER_POLL),
-        transport,
-        log,
-        groups: HashMap::new(),
-        keys: HashMap::new(),
-        recovered: recovered.into_iter().map(StoppedGroup::of_log).collect(),
+        node,
+        network: connected.network,
+        log: storage.log,
+        groups: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        recovered: storage.recovered.into_iter().map(StoppedGroup::of_log).collect(),
         waiting_for_disk: Vec::new(),
         dirty: Vec::new(),
         unpersisted: VecDeque::new(),
@@ -95,14 +145,14 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         failure: None,
         closing: false,
         random,
+        observer: None,
         started: now,
         next_tick: now,
         ticks: 0,
         last_busy: now,
     };
     event_loop.publish_node();
-    start_threads(&node, event_loop, directory)?;
-    Ok(node)
+    event_loop
 }
 
 fn transport_options(options: &NodeOptions, directory: &Directory, seed: u64) -> TransportOptions {
@@ -117,10 +167,6 @@ fn transport_options(options: &NodeOptions, directory: &Directory, seed: u64) ->
     transport.frame_bytes_max = FRAME_BYTES_MAX;
     transport.queue_bytes_max = 2 * FRAME_BYTES_MAX;
     transport
-}
-
-fn no_poll(error: &std::io::Error) -> Error {
-    Error::rejected(Code::Io, format!("the system has no event queue for sockets: {error}"))
 }
 
 /// Starts the worker, which starts the others and takes them down again. If one of them cannot be started, all have

@@ -12,6 +12,10 @@ impl Random {
         Ok(Random(u64::from_le_bytes(seed)))
     }
 
+    pub(crate) fn from_seed(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// The next number (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

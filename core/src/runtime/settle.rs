@@ -32,7 +32,7 @@ impl EventLoop {
         self.append(key, effects);
         let mut unreachable = Vec::new();
         for (node_id, envelope) in effects.messages.drain(..) {
-            if self.transport.send(node_id, &envelope) {
+            if self.network.send(node_id, &envelope) {
                 continue;
             }
             if !unreachable.contains(&node_id) {
@@ -81,6 +81,9 @@ impl EventLoop {
             if let Record::Reset { snapshot, .. } = &record {
                 hosted.offered.take_if(|offered| offered == snapshot);
             }
+            if let Some(observe) = &mut self.observer {
+                observe(held.group_id, self.log.status().appended_lsn + 1, &record);
+            }
             held.note(&record);
             position = self.log.append(held.log_id, record, effects.must_sync);
         }
@@ -106,7 +109,7 @@ impl EventLoop {
                     seat.push(Work::Stream(shipment, point));
                 }
             }
-            work @ MachineWork::Restore { .. } => hosted.push_restore(work),
+            work @ MachineWork::Restore { .. } => hosted.push_restore(self.node.system.now(), work),
             work => hosted.seat.push(Work::Machine(work)),
         }
     }

@@ -1,9 +1,8 @@
 //! Snapshots between nodes: each on a connection and a thread of its own.
 
 use std::cell::OnceCell;
-use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::errands::guarded;
 use super::event_loop::EventLoop;
@@ -11,12 +10,14 @@ use super::group_handle::GroupHandle;
 use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::lines::Line;
 use super::node_handle::NodeHandle;
+use super::system::Dial;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Uuid};
 use crate::replica::{Event, Notice, PeerIdentity, ReceivedSnapshot, SendSnapshot};
 use crate::snapshot::manifest::CHUNK_BYTES;
 use crate::snapshot::{receive_snapshot, send_snapshot, Begin, Manifest, SnapshotPoint, Source};
-use crate::transport::{dial_blocking, Intent};
+use crate::stream::Stream;
+use crate::wire::Intent;
 
 /// The largest snapshot that is taken from a peer in bytes; the disk sets the limit in practice.
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 50;
@@ -47,7 +48,7 @@ impl EventLoop {
         let hosted = self.groups.get(&key)?;
         let listed = hosted.peers.iter().find(|(peer, _)| *peer == order.peer);
         // What it said itself is newer than what the membership says, if it moved.
-        let told = self.transport.told_address(order.peer);
+        let told = self.network.told_address(order.peer);
         let mut addresses: Vec<String> = told.map(str::to_string).into_iter().collect();
         addresses.extend(listed.map(|(_, address)| address.clone()));
         addresses.dedup();
@@ -65,7 +66,7 @@ impl EventLoop {
     }
 
     /// Receives a snapshot over a connection that a peer opened for it.
-    pub(super) fn receive_snapshot(&mut self, peer: PeerIdentity, stream: TcpStream) {
+    pub(super) fn receive_snapshot(&mut self, peer: PeerIdentity, stream: Box<dyn Stream>) {
         let timeout_ms =
             |hosted: &super::hosted::Hosted| hosted.group.options.snapshot_transfer_timeout_ms;
         let timeout_ms = self.groups.values().map(timeout_ms).max().unwrap_or(0);
@@ -123,7 +124,7 @@ impl Shipment {
     }
 
     fn send(&self, begin: &Begin, source: Source) -> Result<()> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.node.system.now() + self.timeout;
         let (stream, _line) = self.dial()?;
         let (to, index) = (self.order.peer.node_id, begin.point.index);
         let group = self.node.group(self.group_id);
@@ -136,13 +137,12 @@ impl Shipment {
         guarded("sending a snapshot", || send_snapshot(stream, begin, source, deadline, progress))
     }
 
-    fn dial(&self) -> Result<(TcpStream, Line<'_>)> {
+    fn dial(&self) -> Result<(Box<dyn Stream>, Line<'_>)> {
         let peer = self.order.peer;
-        let own = self.node.introduction();
         let mut failure = Error::rejected(Code::Unreachable, "the peer's address is not known");
         for address in &self.addresses {
-            let hold = |stream: &TcpStream| self.node.lines.hold(stream);
-            match dial_blocking(&own, address, Intent::Bulk, peer.node_id, DIAL_TIMEOUT, hold) {
+            let (intent, node_id, timeout) = (Intent::Bulk, peer.node_id, DIAL_TIMEOUT);
+            match self.node.dial(&Dial { address, intent, node_id, timeout }) {
                 Ok((stream, found, line)) if found == peer => return Ok((stream, line)),
                 Ok(_) => {
                     let message =
@@ -170,17 +170,17 @@ impl Shipment {
 fn receive(
     node: &NodeHandle,
     peer: PeerIdentity,
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     timeout: Duration,
 ) -> Result<()> {
-    let _line = node.lines.hold(&stream)?;
+    let _line = node.lines.hold(&*stream)?;
     let announced = OnceCell::new();
     let accept = |begin: &Begin| {
         let group = accept(node, begin)?;
         let _ = announced.set((group, begin.point.index));
         Ok(())
     };
-    let deadline = Instant::now() + timeout;
+    let deadline = node.system.now() + timeout;
     let progress = told_now_and_then(|bytes| {
         if let Some((group, index)) = announced.get() {
             let (from, index) = (peer.node_id, *index);

@@ -1,7 +1,7 @@
 //! Which snapshots there are and what may happen to them: the store's bookkeeping, without I/O.
 
-use std::collections::hash_map::Entry;
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::manifest::{Manifest, SnapshotKind};
@@ -11,7 +11,7 @@ use crate::ids::{GroupId, Uuid};
 /// The snapshots of all groups.
 #[derive(Default)]
 pub(super) struct Catalog {
-    groups: HashMap<GroupId, HashMap<Uuid, Slot>>,
+    groups: BTreeMap<GroupId, BTreeMap<Uuid, Slot>>,
 }
 
 struct Slot {
@@ -110,7 +110,7 @@ impl Catalog {
     /// an error until a new one takes its place.
     pub(super) fn newest(&self, group_id: GroupId) -> Result<Option<Arc<Manifest>>> {
         let mut newest: Option<&Arc<Manifest>> = None;
-        for slot in self.groups.get(&group_id).into_iter().flat_map(HashMap::values) {
+        for slot in self.groups.get(&group_id).into_iter().flat_map(BTreeMap::values) {
             match &slot.state {
                 State::Damaged(error) => return Err(error.clone()),
                 State::Ready(manifest)
@@ -126,7 +126,7 @@ impl Catalog {
 
     /// Every complete snapshot of a group, oldest first.
     pub(super) fn list(&self, group_id: GroupId) -> Vec<Arc<Manifest>> {
-        let slots = self.groups.get(&group_id).into_iter().flat_map(HashMap::values);
+        let slots = self.groups.get(&group_id).into_iter().flat_map(BTreeMap::values);
         let mut manifests: Vec<_> =
             slots.filter_map(|slot| slot.state.manifest().cloned()).collect();
         manifests.sort_by_key(|manifest| (rank(manifest), manifest.snapshot));
@@ -161,14 +161,14 @@ impl Catalog {
     }
 
     pub(super) fn doom_group(&mut self, group_id: GroupId) {
-        for slot in self.groups.get_mut(&group_id).into_iter().flat_map(HashMap::values_mut) {
+        for slot in self.groups.get_mut(&group_id).into_iter().flat_map(BTreeMap::values_mut) {
             slot.state = State::Doomed;
         }
     }
 
     /// A snapshot became ready: it takes the place of the older ones, and of damaged ones.
     fn supersede(&mut self, group_id: GroupId, snapshot: Uuid) {
-        for slot in self.groups.get_mut(&group_id).into_iter().flat_map(HashMap::values_mut) {
+        for slot in self.groups.get_mut(&group_id).into_iter().flat_map(BTreeMap::values_mut) {
             if matches!(slot.state, State::Damaged(_)) {
                 slot.state = State::Doomed;
             }

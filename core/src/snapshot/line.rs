@@ -1,40 +1,30 @@
 //! A connection of the exchange: frames over a blocking socket, all before one deadline.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use socket2::{SockRef, TcpKeepalive};
-
 use crate::error::{Code, Error, Result};
+use crate::stream::Stream;
 use crate::wire::frame::{check_body, header, read_header, HEADER_BYTES};
 use crate::wire::{FrameKind, WireError};
 
-/// A state machine may leave the line silent for as long as it thinks; a peer that is gone is
-/// noticed by the system, after about a minute.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the end that says the last word waits for the other to have read it.
 const LINGER: Duration = Duration::from_secs(2);
 
 const LINGER_BYTES: usize = 64 << 10;
 
 pub(super) struct Line {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     deadline: Instant,
     /// The body of the last frame received, and room for longer ones.
     body: Vec<u8>,
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, deadline: Instant) -> Result<Line> {
-        let keepalive =
-            TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
-        stream
-            .set_nonblocking(false)
-            .and_then(|()| stream.set_nodelay(true))
-            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive))
-            .map_err(|error| lost(&error))?;
+    pub(super) fn new(stream: impl Into<Box<dyn Stream>>, deadline: Instant) -> Result<Line> {
+        let stream = stream.into();
+        stream.prepare().map_err(|error| lost(&error))?;
         Ok(Line { stream, deadline, body: Vec::new() })
     }
 
@@ -78,27 +68,24 @@ impl Line {
 
     /// Whether the peer has said something, or is gone, while it was this end's turn.
     pub(super) fn has_input(&self) -> bool {
-        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
-        let restored = self.stream.set_nonblocking(false);
-        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            || restored.is_err()
+        self.stream.has_input()
     }
 
     /// Ends the connection after the last word. Closing it while the peer still sends would reset
     /// it, and the word could be lost; so what the peer sends is read until it has seen the end and
     /// closes too.
     pub(super) fn linger(mut self) {
-        let end = Instant::now() + LINGER;
-        if self.stream.shutdown(Shutdown::Write).is_err() {
+        let end = self.stream.now() + LINGER;
+        if self.stream.shut_down(Shutdown::Write).is_err() {
             return;
         }
         self.body.resize(LINGER_BYTES, 0);
         loop {
-            let remaining = end.saturating_duration_since(Instant::now());
-            if remaining.is_zero() || self.stream.set_read_timeout(Some(remaining)).is_err() {
+            let remaining = end.saturating_duration_since(self.stream.now());
+            if remaining.is_zero() {
                 return;
             }
-            match self.stream.read(&mut self.body) {
+            match self.stream.read(&mut self.body, remaining) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -110,8 +97,7 @@ impl Line {
     fn write_all(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let remaining = self.remaining()?;
-            self.stream.set_write_timeout(Some(remaining)).map_err(|error| lost(&error))?;
-            match self.stream.write(bytes) {
+            match self.stream.write(bytes, remaining) {
                 Ok(0) => return Err(lost(&io::ErrorKind::WriteZero.into())),
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) => self.tolerate(error)?,
@@ -123,8 +109,7 @@ impl Line {
     fn read_exact(&mut self, mut buffer: &mut [u8]) -> Result<()> {
         while !buffer.is_empty() {
             let remaining = self.remaining()?;
-            self.stream.set_read_timeout(Some(remaining)).map_err(|error| lost(&error))?;
-            match self.stream.read(buffer) {
+            match self.stream.read(buffer, remaining) {
                 Ok(0) => return Err(lost(&io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => buffer = &mut buffer[count..],
                 Err(error) => self.tolerate(error)?,
@@ -145,7 +130,7 @@ impl Line {
     }
 
     fn remaining(&self) -> Result<Duration> {
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        let remaining = self.deadline.saturating_duration_since(self.stream.now());
         if remaining.is_zero() {
             return Err(Error::rejected(
                 Code::Timeout,

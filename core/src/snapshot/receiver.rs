@@ -1,7 +1,6 @@
 //! Receives a snapshot from a peer, on a thread of its own.
 
 use std::collections::VecDeque;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use super::manifest::Manifest;
 use super::store::SnapshotStore;
 use super::writer::SnapshotWriter;
 use crate::error::{Code, Error, Result};
+use crate::stream::Stream;
 
 /// Receives a snapshot over a connection whose handshake is done, into `store`. When this returns
 /// without an error, the snapshot is whole, verified and durable. It counts once
@@ -30,7 +30,7 @@ use crate::error::{Code, Error, Result};
 /// `TooLarge`; `NoSpace`, `Io` and the like of the store. Nothing stays in the store after an
 /// error.
 pub fn receive_snapshot(
-    stream: TcpStream,
+    stream: impl Into<Box<dyn Stream>>,
     store: &SnapshotStore,
     accept: impl FnOnce(&Begin) -> Result<()>,
     bytes_max: u64,

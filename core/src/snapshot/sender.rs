@@ -1,7 +1,6 @@
 //! Sends a snapshot to a peer, on a thread of its own.
 
 use std::io::{self, Write};
-use std::net::TcpStream;
 use std::time::Instant;
 
 use super::exchange::{
@@ -13,6 +12,7 @@ use super::manifest::{ChunkHash, SnapshotKind, CHUNKS_MAX};
 use super::reader::SnapshotReader;
 use crate::error::{Code, Error, Result};
 use crate::machine::PreparedSnapshot;
+use crate::stream::Stream;
 
 /// Where a snapshot that is sent comes from.
 pub enum Source {
@@ -33,7 +33,7 @@ pub enum Source {
 /// reason if it refused; `Corrupted` or `Io` if the stored snapshot cannot be read; `SaveFailed` if
 /// the machine failed; `Unsupported` for a snapshot without a state.
 pub fn send_snapshot(
-    stream: TcpStream,
+    stream: impl Into<Box<dyn Stream>>,
     begin: &Begin,
     source: Source,
     deadline: Instant,

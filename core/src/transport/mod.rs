@@ -40,6 +40,7 @@ use crate::error::Result;
 use crate::ids::NodeId;
 use crate::log::Lsn;
 use crate::replica::{Envelope, PeerIdentity};
+use crate::stream::Stream;
 use crate::wire::Introduction;
 
 mod accept;
@@ -82,10 +83,10 @@ pub enum Inbound {
         node_id: NodeId,
     },
     /// A snapshot connection after its handshake, blocking and without timeouts, for a thread of
-    /// its own. See [`dial_blocking`] about writing to it.
+    /// its own.
     Bulk {
         peer: PeerIdentity,
-        stream: std::net::TcpStream,
+        stream: Box<dyn Stream>,
     },
 }
 

@@ -280,7 +280,7 @@ impl Transport {
         #[cfg(not(target_os = "linux"))]
         let ready = Ok(());
         match ready.and_then(|()| stream.set_nonblocking(false)) {
-            Ok(()) => inbound.push(Inbound::Bulk { peer, stream }),
+            Ok(()) => inbound.push(Inbound::Bulk { peer, stream: stream.into() }),
             Err(error) => self.refused(remote, &error.to_string()),
         }
     }

@@ -1,0 +1,178 @@
+//! What a node needs of the system around it, apart from its disks: time, threads, connections.
+//!
+//! Three small traits. The real ones are [`OperatingSystem`], [`Sockets`] and mio's waker; a simulator has its own, and
+//! so runs all of this folder in one thread, in a world made from a seed.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::thread;
+use crate::error::{Code, Error, Result};
+use crate::ids::NodeId;
+use crate::log::Lsn;
+use crate::replica::{Envelope, PeerIdentity};
+use crate::stream::Stream;
+use crate::transport::{dial_blocking, Inbound, Transport, TransportStatus};
+use crate::wire::{Intent, Introduction};
+
+/// The token of the waker; the transport's begin behind it.
+const WAKER: mio::Token = mio::Token(0);
+pub(super) const FIRST_TRANSPORT_TOKEN: usize = 1;
+const EVENTS_PER_POLL: usize = 256;
+
+/// Time, threads, and connections that block.
+pub trait System: Send + Sync {
+    fn now(&self) -> Instant;
+
+    /// Runs `body` on a thread of its own. **Errors**: `Io` if the system gives none.
+    fn spawn(&self, name: &'static str, body: Box<dyn FnOnce() + Send>) -> Result<()>;
+
+    /// Dials another node and makes the handshake. `connected` is called with the connection before that; its error ends
+    /// the attempt. See [`dial_blocking`].
+    fn dial(
+        &self,
+        own: &Introduction,
+        dial: &Dial<'_>,
+        connected: &mut dyn FnMut(&dyn Stream) -> Result<()>,
+    ) -> Result<(Box<dyn Stream>, PeerIdentity)>;
+}
+
+/// Whom to dial, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct Dial<'a> {
+    pub address: &'a str,
+    pub intent: Intent,
+    pub node_id: NodeId,
+    pub timeout: Duration,
+}
+
+/// The connections of an event loop. Nothing here blocks, but for `wait`.
+pub trait Network: Send {
+    /// Blocks until something arrives, somebody calls the [`Wake`] that belongs to it, or the time is over.
+    fn wait(&mut self, timeout: Duration);
+    /// Hands over what arrived. `now_ms` counts from when the loop began.
+    fn receive(&mut self, now_ms: u64, inbound: &mut Vec<Inbound>);
+    /// When `receive` wants to be called, whatever arrives.
+    fn next_deadline_ms(&self) -> u64;
+    /// Queues an envelope. `false` if it was dropped.
+    fn send(&mut self, to: NodeId, envelope: &Envelope) -> bool;
+    /// Sends what was queued.
+    fn flush(&mut self);
+    /// Whom to be connected to, and where they are.
+    fn set_peers(&mut self, peers: &[(PeerIdentity, String)]);
+    /// The address that a node which is connected to this one says it has.
+    fn told_address(&self, peer: PeerIdentity) -> Option<&str>;
+    /// The journal's position, which handshakes tell.
+    fn set_position(&mut self, lsn: Lsn);
+    fn status(&self) -> TransportStatus;
+}
+
+/// Ends the `wait` of an event loop, from any thread.
+pub trait Wake: Send + Sync {
+    fn wake(&self);
+}
+
+/// The system that the process runs on.
+pub(super) struct OperatingSystem;
+
+#[allow(clippy::disallowed_methods)] // Here, and only here, the runtime looks at the clock.
+impl System for OperatingSystem {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn spawn(&self, name: &'static str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
+        thread::spawn(name, body).map(drop)
+    }
+
+    fn dial(
+        &self,
+        own: &Introduction,
+        dial: &Dial<'_>,
+        connected: &mut dyn FnMut(&dyn Stream) -> Result<()>,
+    ) -> Result<(Box<dyn Stream>, PeerIdentity)> {
+        let connected = |stream: &TcpStream| connected(stream);
+        let Dial { address, intent, node_id, timeout } = *dial;
+        let (stream, peer, ()) = dial_blocking(own, address, intent, node_id, timeout, connected)?;
+        Ok((stream.into(), peer))
+    }
+}
+
+/// The sockets of an event loop, and what it sleeps in.
+pub(super) struct Sockets {
+    poll: mio::Poll,
+    events: mio::Events,
+    transport: Transport,
+}
+
+impl Sockets {
+    /// What to sleep in, and what ends the sleep.
+    pub(super) fn poll() -> Result<(mio::Poll, mio::Waker)> {
+        let poll = mio::Poll::new().map_err(|error| no_poll(&error))?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| no_poll(&error))?;
+        Ok((poll, waker))
+    }
+
+    /// `transport` is registered with `poll`.
+    pub(super) fn new(poll: mio::Poll, transport: Transport) -> Sockets {
+        let events = mio::Events::with_capacity(EVENTS_PER_POLL);
+        Sockets { poll, events, transport }
+    }
+}
+
+pub(super) fn no_poll(error: &std::io::Error) -> Error {
+    Error::rejected(Code::Io, format!("the system has no event queue for sockets: {error}"))
+}
+
+impl Network for Sockets {
+    fn wait(&mut self, timeout: Duration) {
+        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                tracing::error!(%error, "polling the sockets failed");
+            }
+        }
+    }
+
+    fn receive(&mut self, now_ms: u64, inbound: &mut Vec<Inbound>) {
+        for event in self.events.iter().filter(|event| event.token() != WAKER) {
+            self.transport.handle(event, inbound);
+        }
+        self.transport.tick(now_ms, inbound);
+    }
+
+    fn next_deadline_ms(&self) -> u64 {
+        self.transport.next_deadline_ms()
+    }
+
+    fn send(&mut self, to: NodeId, envelope: &Envelope) -> bool {
+        self.transport.send(to, envelope)
+    }
+
+    fn flush(&mut self) {
+        self.transport.flush();
+    }
+
+    fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
+        self.transport.set_peers(peers);
+    }
+
+    fn told_address(&self, peer: PeerIdentity) -> Option<&str> {
+        self.transport.told_address(peer)
+    }
+
+    fn set_position(&mut self, lsn: Lsn) {
+        self.transport.set_position(lsn);
+    }
+
+    fn status(&self) -> TransportStatus {
+        self.transport.status()
+    }
+}
+
+impl Wake for mio::Waker {
+    fn wake(&self) {
+        if let Err(error) = mio::Waker::wake(self) {
+            tracing::error!(%error, "the event loop could not be woken; it will notice at its next tick");
+        }
+    }
+}
