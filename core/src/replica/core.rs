@@ -213,6 +213,12 @@ impl<C> Replica<C> {
         self.stepped || !self.out.is_empty()
     }
 
+    /// Whether a message is ready to leave with the next [`drain`](Replica::drain): as a follower's answer is once its
+    /// entries are durable.
+    pub(crate) fn has_messages(&self) -> bool {
+        !self.out.messages.is_empty()
+    }
+
     fn guarded(&mut self, work: impl FnOnce(&mut Replica<C>)) {
         // Nothing of raft-rs is used after a panic, so no half-made state of it can be seen.
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {

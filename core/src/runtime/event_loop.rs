@@ -99,13 +99,28 @@ impl EventLoop {
         }
     }
 
-    /// Takes note of a barrier that has run. What waited for it goes on in the next turn, which does not sleep, together
-    /// with the answers of peers that arrived in the meantime: one message says it all.
+    /// Takes note of a barrier that has run. Answers that waited for it leave at once. Everything else goes on in the next
+    /// turn, which does not sleep, together with what peers sent in the meantime: a leader then says it all in one message.
     pub(crate) fn barrier_done(&mut self, finished: FinishedBarrier) {
         self.chore_due = true;
         match self.log.finish_barrier(finished) {
-            Ok(durable) => self.persisted(durable),
+            Ok(durable) => {
+                self.persisted(durable);
+                self.answer();
+            }
             Err(error) => self.storage_failed(error),
+        }
+    }
+
+    /// Sends what the replicas have to say already, without a look at the sockets: somebody waits for it.
+    fn answer(&mut self) {
+        let answers = |key| match self.groups.get(key).map(|hosted| &hosted.stage) {
+            Some(Stage::Running(replica)) => replica.has_messages(),
+            _ => false,
+        };
+        if self.dirty.iter().any(answers) {
+            self.settle();
+            self.network.flush();
         }
     }
 
