@@ -108,7 +108,7 @@ impl Group {
             // Nobody listens any more when the time was over first.
             let _ = sender.try_send(result);
         });
-        self.read_index_within(timeout, completer)?;
+        self.wait_ready_async(timeout, completer)?;
         // The replica keeps the deadline itself; the margin only guards against one that is gone.
         match receiver.recv_timeout(timeout.saturating_add(Duration::from_secs(5))) {
             Ok(result) => result.map(|_| ()),
@@ -117,6 +117,11 @@ impl Group {
                 format!("group {} was not ready in time", self.group_id()),
             )),
         }
+    }
+
+    /// As [`Group::wait_ready`], but returns at once, and completes when the group is ready.
+    pub fn wait_ready_async(&self, timeout: Duration, completer: Completer) -> Result<()> {
+        self.read_index_within(timeout, completer)
     }
 
     /// Proposes one entry. Copies `data`.

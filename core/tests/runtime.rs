@@ -282,6 +282,29 @@ fn blocking_calls_on_the_librarys_own_threads_are_refused() {
 }
 
 #[test]
+fn a_group_that_becomes_ready_can_be_waited_for_without_a_thread() {
+    let folder = Folder::new();
+    let node = Node::open(node_options(&folder, 1)).unwrap();
+    let mut members = single_member(&node);
+    members.push(InitialMember { node_id: 2, address: folder.address(2) });
+    let start = |node: &Node| {
+        node.start_group(group_options(&members), recorder(Behaviour::default()).0).unwrap()
+    };
+    let group = start(&node);
+    let (soon, result) = completer();
+    group.wait_ready_async(Duration::from_millis(1), soon).unwrap();
+    assert_eq!(result.recv_timeout(PATIENCE).unwrap().unwrap_err().code, Code::Timeout);
+
+    let (late, result) = completer();
+    group.wait_ready_async(PATIENCE, late).unwrap();
+    let other = Node::open(node_options(&folder, 2)).unwrap();
+    start(&other);
+    result.recv_timeout(PATIENCE).unwrap().unwrap();
+    other.close().unwrap();
+    node.close().unwrap();
+}
+
+#[test]
 fn a_stopped_group_starts_again_with_its_data() {
     let folder = Folder::new();
     let members = cluster(&folder, 1, |_| Behaviour::default());
