@@ -44,7 +44,7 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
 }
 
 /// Runs `body` deaf to signals, and so every thread that is started meanwhile, also by other libraries.
-pub(crate) fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
+pub fn with_signals_blocked<R>(body: impl FnOnce() -> R) -> R {
     let previous = block_signals();
     let result = body();
     restore_signals(&previous);
