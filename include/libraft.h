@@ -158,9 +158,9 @@
  * libraft_request_complete. Or the whole state machine is served from a queue.
  */
 
-
 #ifndef LIBRAFT_H
 #define LIBRAFT_H
+
 
 #include <stddef.h>
 #include <stdint.h>
@@ -2262,8 +2262,6 @@ int32_t libraft_set_log_callback(int32_t level,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* LIBRAFT_H */
-
 /*
  * Structs that begin with their size get it here, from the header that the program is compiled
  * with. THREADS: any. OWNERSHIP: the struct stays the caller's. ERRORS: as the function that each
@@ -2297,3 +2295,5 @@ static inline int32_t libraft_state_machine_init(libraft_state_machine *machine)
 static inline int32_t libraft_queue_options_init(libraft_queue_options *options) {
   return libraft_queue_options_init_sized(options, sizeof(*options));
 }
+
+#endif  /* LIBRAFT_H */
