@@ -62,6 +62,11 @@ impl<C> Effects<C> {
     /// Moves everything from `other` behind what is here. Buffers are swapped where they can be, so
     /// that a caller who keeps its effects for the next batch keeps the memory too.
     pub(super) fn take_from(&mut self, other: &mut Effects<C>) {
+        if self.records.is_empty() {
+            // What these say is about records that are gone, maybe those of another replica.
+            self.number = 0;
+            self.must_sync = false;
+        }
         append(&mut self.records, &mut other.records);
         append(&mut self.messages, &mut other.messages);
         append(&mut self.work, &mut other.work);
@@ -184,4 +189,31 @@ pub enum Role {
     Learner = 5,
     /// Stopped by a failure, or removed from the group.
     Stopped = 6,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::HardState;
+
+    fn with_record(number: u64, must_sync: bool) -> Effects<()> {
+        let records = vec![Record::HardState(HardState::default())];
+        Effects { records, number, must_sync, ..Effects::new() }
+    }
+
+    #[test]
+    fn a_buffer_that_served_one_replica_brings_nothing_of_it_to_the_next() {
+        let mut buffer = Effects::new();
+        buffer.take_from(&mut with_record(7, true));
+        assert_eq!((buffer.number, buffer.must_sync), (7, true));
+        // Its caller keeps what it does not want to carry out yet.
+        buffer.take_from(&mut with_record(8, false));
+        assert_eq!((buffer.number, buffer.must_sync, buffer.records.len()), (8, true, 2));
+        buffer.records.clear();
+        buffer.take_from(&mut with_record(3, false));
+        assert_eq!((buffer.number, buffer.must_sync), (3, false));
+        buffer.records.clear();
+        buffer.take_from(&mut Effects::new());
+        assert_eq!((buffer.number, buffer.must_sync), (0, false));
+    }
 }
