@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::inbox::GroupKey;
 use super::node_handle::Done;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Outcome, Result};
 use crate::group::{GroupStatus, Member};
 use crate::options::GroupOptions;
 use crate::replica::{Notice, Role};
@@ -69,13 +69,15 @@ impl GroupHandle {
         }
     }
 
-    /// The error that put the group out of service here, if any.
+    /// The error that put the group out of service here, if any. A call that is refused with it had no effect, whatever
+    /// became of those that were pending then.
     pub(crate) fn check_in_service(&self) -> Result<()> {
         if !self.out_of_service.load(Ordering::Acquire) {
             return Ok(());
         }
         let failure = self.view().status.failure.clone();
-        Err(failure.unwrap_or_else(|| Error::rejected(Code::Stopped, "the group is stopped")))
+        let stopped = || Error::rejected(Code::Stopped, "the group is stopped");
+        Err(Error { outcome: Outcome::Rejected, ..failure.unwrap_or_else(stopped) })
     }
 
     /// From now on every call is refused with `error`. The first reason is kept.
