@@ -78,6 +78,21 @@ pub(crate) enum MachineAnswer {
     },
 }
 
+impl MachineAnswer {
+    /// Whether the machine cannot go on: its group is out of service on this node with this.
+    pub(crate) fn is_failure(&self) -> bool {
+        match self {
+            MachineAnswer::Opened(result) => result.is_err(),
+            MachineAnswer::Applied(result) => result.is_err(),
+            MachineAnswer::Restored { result, .. } => result.is_err(),
+            MachineAnswer::SyncFailed(_) => true,
+            MachineAnswer::Synced(_)
+            | MachineAnswer::SnapshotTaken(_)
+            | MachineAnswer::SnapshotSent { .. } => false,
+        }
+    }
+}
+
 /// Proposals of one call, in the arena of the inbox.
 struct Submission {
     key: GroupKey,

@@ -76,12 +76,12 @@ impl Saving {
             (self.snapshots.clone(), self.couriers.clone(), seat.clone());
         let reply = Reply::new(move |synced: MachineResult<()>| {
             let seat = seat_of_reply;
-            seat.answered(None);
             if let Err(error) = synced {
                 let message = describe("sync", seat.group_id, &error);
                 let error = Error::unknown(Code::SyncFailed, message);
-                return seat.tell_loop(MachineAnswer::SyncFailed(error));
+                return seat.answered(Some(MachineAnswer::SyncFailed(error)));
             }
+            seat.answered(None);
             couriers.run(move || {
                 seat.tell_loop(MachineAnswer::Synced(point.index));
                 seat.tell_loop(taken(snapshots.put_metadata(point)));

@@ -49,6 +49,9 @@ struct State {
     /// The event loop is in the seat, and takes the answer with it.
     inline: bool,
     inline_answer: Option<MachineAnswer>,
+    /// A request failed that the machine cannot go on without: it is asked for nothing any more, since whatever came next
+    /// would find a state that its group never had.
+    failed: bool,
     /// Nothing is done any more, and answers are of no interest.
     closed: bool,
     on_vacated: Option<Box<dyn FnOnce() + Send>>,
@@ -79,7 +82,7 @@ impl Seat {
     /// Puts work behind all that waits. The replica bounds how much that can be.
     pub(crate) fn push(self: &Arc<Seat>, work: Work) {
         let mut state = self.state();
-        if state.closed {
+        if state.closed || state.failed {
             return;
         }
         state.queue.push_back(work);
@@ -94,7 +97,7 @@ impl Seat {
     ) -> Option<MachineAnswer> {
         let mut state = self.state();
         let idle = !state.occupied && !state.busy && state.queue.is_empty();
-        if !self.quick || !idle || state.closed {
+        if !self.quick || !idle || state.closed || state.failed {
             drop(state);
             self.push(Work::Machine(MachineWork::Apply { entries }));
             return None;
@@ -204,6 +207,10 @@ impl Seat {
         state.busy = false;
         if state.closed {
             return;
+        }
+        if answer.as_ref().is_some_and(MachineAnswer::is_failure) {
+            state.failed = true;
+            state.queue.clear();
         }
         if state.inline {
             state.inline_answer = answer;
