@@ -58,6 +58,9 @@ pub struct ReplicaOptions {
     pub retained_entries: u64,
     pub priority: i64,
     pub machine_kind: MachineKind,
+    /// Above every number in an id that this replica used earlier in this boot (see
+    /// [`Replica::next_sequence`]); 1 if there was none.
+    pub first_sequence: u64,
     /// A random number, from which the first election timeout is drawn.
     pub jitter: u64,
 }
@@ -161,12 +164,12 @@ impl<C> Replica<C> {
             raft: None,
             reader,
             persist: PersistQueue::default(),
-            proposals: Proposals::new(),
+            proposals: Proposals::new(options.first_sequence),
             forwarded: VecDeque::new(),
             forwarded_bytes: 0,
-            reads: Reads::new(),
+            reads: Reads::new(options.first_sequence),
             apply: ApplyQueue::new(0, 0),
-            snapshots: Snapshots::new(),
+            snapshots: Snapshots::new(options.first_sequence),
             change: None,
             transfer: None,
             out: Effects::new(),

@@ -34,6 +34,19 @@ impl<C> Replica<C> {
         self.membership.to_public()
     }
 
+    /// Above every number in an id that this replica used. Ids hold the boot counter and such a
+    /// number, so a replica that is opened again in the same boot must go on from here.
+    pub fn next_sequence(&self) -> u64 {
+        let snapshots = self.snapshots.next_sequence;
+        self.proposals.next_sequence().max(self.reads.next_sequence()).max(snapshots)
+    }
+
+    /// The raft ids that vote: in the configuration, and in the old half of a joint one.
+    pub fn voters(&self) -> [Vec<RaftId>; 2] {
+        let mut configuration = self.membership.conf_state();
+        [configuration.take_voters(), configuration.take_voters_outgoing()]
+    }
+
     pub fn status(&self) -> ReplicaStatus {
         let mut status = ReplicaStatus {
             group_id: self.options.group_id,

@@ -54,13 +54,14 @@ pub struct Proposals<C> {
 }
 
 impl<C> Proposals<C> {
-    pub fn new() -> Proposals<C> {
+    /// `first_sequence` is that of the first proposal.
+    pub fn new(first_sequence: u64) -> Proposals<C> {
         Proposals {
             queue: VecDeque::new(),
             queue_deadline_min: u64::MAX,
             runs: VecDeque::new(),
             cursor: 0,
-            next_sequence: 1,
+            next_sequence: first_sequence,
             count: 0,
             bytes: 0,
         }

@@ -44,11 +44,12 @@ pub struct Reads<C> {
 }
 
 impl<C> Reads<C> {
-    pub fn new() -> Reads<C> {
+    /// `first_sequence` is that of the first batch.
+    pub fn new(first_sequence: u64) -> Reads<C> {
         Reads {
             fresh: Vec::new(),
             batches: VecDeque::new(),
-            next_sequence: 1,
+            next_sequence: first_sequence,
             count: 0,
             deadline_min: u64::MAX,
         }
@@ -56,6 +57,11 @@ impl<C> Reads<C> {
 
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The sequence of the batch that is asked for next.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     pub fn add(&mut self, completion: C, deadline: u64) {

@@ -29,7 +29,7 @@ const MARK_BYTES: u64 = 64 << 10;
 
 pub struct Snapshots<C> {
     /// Names snapshots, together with raft id and boot counter.
-    counter: u64,
+    pub next_sequence: u64,
     taking: Option<Taking>,
     /// Calls that the snapshot being taken answers, and those that the next one does.
     answers: Vec<C>,
@@ -98,9 +98,10 @@ impl Tail {
 }
 
 impl<C> Snapshots<C> {
-    pub fn new() -> Snapshots<C> {
+    /// `first_sequence` is that of the first snapshot.
+    pub fn new(first_sequence: u64) -> Snapshots<C> {
         Snapshots {
-            counter: 0,
+            next_sequence: first_sequence,
             taking: None,
             answers: Vec::new(),
             calls: Vec::new(),
@@ -237,9 +238,10 @@ impl<C> Replica<C> {
     }
 
     fn next_snapshot_id(&mut self) -> Uuid {
-        self.snapshots.counter += 1;
+        let sequence = self.snapshots.next_sequence;
+        self.snapshots.next_sequence += 1;
         let (raft_id, boot) = (self.meta.raft_id, self.options.boot_counter);
-        snapshot_id(self.meta.formation, raft_id, boot, self.snapshots.counter)
+        snapshot_id(self.meta.formation, raft_id, boot, sequence)
     }
 
     fn is_snapshot_due(&self, index: Index) -> bool {

@@ -68,6 +68,8 @@ pub(crate) struct EventLoop {
     pub(super) observer: Option<Observer>,
     pub(super) started: Instant,
     pub(super) next_tick: Instant,
+    /// Above every number in an id that a replica used in this boot.
+    pub(super) next_sequence: u64,
     /// Ticks since the start.
     pub(super) ticks: u64,
     pub(super) last_busy: Instant,

@@ -231,8 +231,7 @@ impl EventLoop {
             Some(recovered) => recovered.log_id,
             None => self.log.create_group(group_id),
         };
-        let options =
-            replica_options(&self.node, &hosted.group, hosted.seat.kind, self.random.next());
+        let options = replica_options(&self.node, hosted, self.next_sequence, self.random.next());
         let reader = self.log.reader(log_id);
         match Replica::open(options, recovered.as_ref(), reader, machine_applied) {
             Ok(replica) => {
@@ -262,6 +261,9 @@ impl EventLoop {
     /// Refuses every call to the group from now on, and those that wait for it to open.
     pub(super) fn withdraw(&mut self, key: GroupKey, error: Error) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
+        if let Stage::Running(replica) = &hosted.stage {
+            self.next_sequence = self.next_sequence.max(replica.next_sequence());
+        }
         hosted.group.put_out_of_service(error.clone());
         hosted.stage = Stage::Failed;
         self.refuse_parked(key, &error);
@@ -333,11 +335,11 @@ impl Hosted {
 
 fn replica_options(
     node: &NodeHandle,
-    group: &GroupHandle,
-    machine_kind: MachineKind,
+    hosted: &Hosted,
+    first_sequence: u64,
     jitter: u64,
 ) -> ReplicaOptions {
-    let options = &group.options;
+    let options = &hosted.group.options;
     ReplicaOptions {
         group_id: options.group_id,
         node_id: node.identity.node_id,
@@ -357,7 +359,8 @@ fn replica_options(
         snapshot_log_bytes: options.snapshot_log_bytes,
         retained_entries: options.retained_entries,
         priority: options.priority,
-        machine_kind,
+        machine_kind: hosted.seat.kind,
+        first_sequence,
         jitter,
     }
 }

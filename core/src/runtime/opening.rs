@@ -148,6 +148,7 @@ pub(super) fn assemble(
         observer: None,
         started: now,
         next_tick: now,
+        next_sequence: 1,
         ticks: 0,
         last_busy: now,
     };

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::closing::Latch;
 use super::event_loop::{EventLoop, Observer, Turn};
+use super::hosted::Stage;
 use super::opening::{assemble, Connected, Storage};
 use super::random::Random;
 use super::system::{Network, System, Wake};
 use crate::directory::Identity;
 use crate::disk::Disk;
 use crate::error::Result;
-use crate::ids::GroupId;
+use crate::ids::{GroupId, RaftId};
 use crate::log::{FinishedBarrier, LogStatus, Lsn, RecoveredGroup};
 use crate::node::Node;
 use crate::options::NodeOptions;
@@ -74,6 +75,15 @@ impl SteppedNode {
     pub fn held(&self, group_id: GroupId) -> Option<&RecoveredGroup> {
         let key = self.event_loop.keys.get(&group_id)?;
         self.event_loop.groups.get(key)?.held.as_ref()
+    }
+
+    /// The raft ids that vote in a group that runs here: see [`crate::replica::Replica::voters`].
+    pub fn voters(&self, group_id: GroupId) -> Option<[Vec<RaftId>; 2]> {
+        let key = self.event_loop.keys.get(&group_id)?;
+        match &self.event_loop.groups.get(key)?.stage {
+            Stage::Running(replica) => Some(replica.voters()),
+            _ => None,
+        }
     }
 
     /// Entries of a group as the log reads them back.

@@ -397,3 +397,24 @@ fn a_call_that_a_snapshot_may_contain_is_unknown_at_once() {
     assert_eq!(world.code(call), (Code::OutcomeLost, Outcome::Unknown));
     assert_eq!(world.applied(3), world.applied(1));
 }
+
+#[test]
+fn a_replica_that_is_opened_again_in_the_same_boot_does_not_take_an_old_entry_for_a_new_call() {
+    let mut world = World::formed(3);
+    world.propose(2, "before the stop");
+    // The leader appends it, and the follower hears no more of it.
+    while let Some(packet) = world.network.pop_front() {
+        world.deliver(packet);
+    }
+    let used = world.node(2).replica.as_ref().unwrap().next_sequence();
+    world.crash(2);
+    let options = &mut world.node_mut(2).options;
+    options.boot_counter -= 1;
+    options.first_sequence = used;
+    world.restart(2).unwrap();
+    world.settle();
+    let call = world.propose(2, "after it");
+    world.settle();
+    assert_eq!(world.outcome(call).as_ref().unwrap().result, "after it");
+    assert_eq!(world.applied(3), ["before the stop", "after it"]);
+}

@@ -191,6 +191,7 @@ pub fn options(node_id: NodeId, initial: &[NodeId]) -> ReplicaOptions {
         retained_entries: 0,
         priority: 0,
         machine_kind: MachineKind::InMemory,
+        first_sequence: 1,
         jitter: node_id,
     }
 }
