@@ -2,7 +2,7 @@
 //!
 //! [`MemoryDisk::crash`] gives the disk as a power cut may leave it, chosen by a seed: of every
 //! file the unsynced sectors (512 bytes) are kept, dropped, or some of each, and of every folder
-//! the unsynced names are kept or lost. Errors can be ordered: a full disk, failing writes, failing
+//! the unsynced names are kept, lost, or some of each. Errors can be ordered: a full disk, failing writes, failing
 //! syncs. Everything is deterministic.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -65,8 +65,10 @@ impl MemoryDisk {
         let mut state = State { next_file: old.next_file, ..State::default() };
         state.names = old.durable_names.clone();
         for folder in old.folders() {
-            if random.below(2) == 0 {
-                state.take_names(&folder, &old.names);
+            match random.below(3) {
+                0 => {}
+                1 => state.take_names(&folder, &old.names, &mut |_| true),
+                _ => state.take_names(&folder, &old.names, &mut |_| random.below(2) == 0),
             }
         }
         // A name whose folder was lost is lost as well.
@@ -178,11 +180,24 @@ impl State {
         folders
     }
 
-    /// Makes the names directly below `folder` those of `source`.
-    fn take_names(&mut self, folder: &Path, source: &BTreeMap<PathBuf, Name>) {
-        self.names.retain(|path, _| path.parent() != Some(folder));
-        let wanted = source.iter().filter(|(path, _)| path.parent() == Some(folder));
-        self.names.extend(wanted.map(|(path, name)| (path.clone(), *name)));
+    /// Makes the names directly below `folder` those of `source`, as far as they are `taken`.
+    fn take_names(
+        &mut self,
+        folder: &Path,
+        source: &BTreeMap<PathBuf, Name>,
+        taken: &mut dyn FnMut(&Path) -> bool,
+    ) {
+        let is_below = |path: &&PathBuf| path.parent() == Some(folder);
+        let mut paths: Vec<PathBuf> =
+            self.names.keys().chain(source.keys()).filter(is_below).cloned().collect();
+        paths.sort_unstable();
+        paths.dedup();
+        for path in paths.into_iter().filter(|path| taken(path)) {
+            match source.get(&path) {
+                Some(name) => self.names.insert(path, *name),
+                None => self.names.remove(&path),
+            };
+        }
     }
 
     fn grow(&mut self, number: u64, length: usize) -> io::Result<()> {
@@ -300,7 +315,7 @@ impl Disk for MemoryDisk {
         }
         let names = state.names.clone();
         let mut durable = State { names: state.durable_names.clone(), ..State::default() };
-        durable.take_names(path, &names);
+        durable.take_names(path, &names, &mut |_| true);
         state.durable_names = durable.names;
         state.forget_unnamed();
         Ok(())

@@ -113,6 +113,11 @@ impl SnapshotWriter {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
+        if kind == SnapshotKind::Full {
+            // The stream's name too: with the manifest alone the snapshot would be a damaged one.
+            let folder = &self.folder;
+            self.store.on_disk("sync", folder, self.store.disk().sync_dir(folder))?;
+        }
         let manifest = Arc::new(Manifest {
             group_id: self.point.group_id,
             snapshot: self.point.snapshot,
