@@ -104,6 +104,20 @@ struct MovedGroup {
     stored_crc: Option<u64>,
     stored_bytes: u64,
     is_changed: bool,
+    /// Entries in the store from here on are deleted by the changes that wait.
+    cut: Index,
+}
+
+impl MovedGroup {
+    fn new() -> MovedGroup {
+        MovedGroup {
+            state: None,
+            stored_crc: None,
+            stored_bytes: 0,
+            is_changed: false,
+            cut: Index::MAX,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -160,9 +174,11 @@ impl Mover<'_> {
         last_before: Index,
     ) -> Option<Result<()>> {
         let log_id = record.log_id;
-        if header.first <= last_before {
-            // Entries that the plan needs are never overwritten by a record it covers, so this
-            // concerns the store alone.
+        // Entries that the plan needs are never overwritten by a record it covers, so this concerns
+        // the store alone; and of that only what no change deletes yet, since a chunk that is cut a
+        // second time would get back what the first cut took.
+        if header.first <= last_before && header.first < self.group(log_id).cut {
+            self.group(log_id).cut = header.first;
             match truncate_chunks(&*self.store, &mut self.changes, log_id, header.first) {
                 Ok(freed) => self.freed(freed),
                 Err(error) => return Some(Err(error)),
@@ -211,6 +227,7 @@ impl Mover<'_> {
             self.put(log_id, chunk);
         }
         for (log_id, group) in &mut self.groups {
+            group.cut = Index::MAX;
             if !std::mem::take(&mut group.is_changed) {
                 continue;
             }
@@ -243,6 +260,7 @@ impl Mover<'_> {
 
     fn delete_all(&mut self, log_id: LogId) -> Result<()> {
         let freed = delete_chunks(&*self.store, &mut self.changes, log_id, 0, Index::MAX)?;
+        self.group(log_id).cut = 0;
         self.freed(freed);
         Ok(())
     }
@@ -256,8 +274,7 @@ impl Mover<'_> {
             return Ok(());
         }
         let key = group_key(log_id);
-        let mut group =
-            MovedGroup { state: None, stored_crc: None, stored_bytes: 0, is_changed: false };
+        let mut group = MovedGroup::new();
         if let Some(row) = self.store.get(&key)? {
             let damaged = || damaged(&*self.store, &format!("the row of log {log_id}"));
             group.state = Some(RecoveredGroup::decode(log_id, &row).ok_or_else(damaged)?);
@@ -269,12 +286,7 @@ impl Mover<'_> {
     }
 
     fn group(&mut self, log_id: LogId) -> &mut MovedGroup {
-        self.groups.entry(log_id).or_insert(MovedGroup {
-            state: None,
-            stored_crc: None,
-            stored_bytes: 0,
-            is_changed: false,
-        })
+        self.groups.entry(log_id).or_insert_with(MovedGroup::new)
     }
 }
 

@@ -69,6 +69,36 @@ fn sled_keeps_what_the_journal_recycles_and_can_be_opened_again_after_close() {
     assert_eq!(error.code, Code::Corrupted, "{error}");
 }
 
+/// Fills segments with entries of another log until those of this one are in the checkpoint.
+fn push_out(log: &mut Log, log_id: LogId, other: LogId, last: Index) {
+    while log.groups[&log_id].lock().checkpointed().1 != last {
+        let next = log.groups[&other].lock().last() + 1;
+        assert!(next < 10_000, "entry {last} never gets into the checkpoint");
+        fill(log, other, next, 1);
+    }
+}
+
+#[test]
+fn what_was_truncated_several_times_within_a_segment_does_not_come_back_from_the_checkpoint() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    let (log_id, other) = (log.create_group(1), log.create_group(2));
+    log.append(log_id, entries(1, 40, 1, 100), true);
+    push_out(&mut log, log_id, other, 40);
+    for (first, count, term) in [(30, 5, 2), (20, 10, 3), (25, 6, 4)] {
+        log.append(log_id, entries(first, count, term, 100), true);
+    }
+    log.barrier().unwrap();
+    push_out(&mut log, log_id, other, 30);
+    let terms = |low| -> Vec<u64> {
+        let read = log.reader(log_id).read(low, 31, u64::MAX).unwrap();
+        read.iter().map(|entry| entry.term).collect()
+    };
+    let expected = [vec![1; 19], vec![3; 5], vec![4; 6]].concat();
+    assert_eq!(terms(1), expected);
+    assert_eq!(terms(20), expected[19..]);
+}
+
 #[test]
 fn a_log_that_was_dropped_without_close_gives_up_its_lock() {
     let folder = Folder::new("dropped");
