@@ -76,8 +76,10 @@ impl GroupHandle {
             return Ok(());
         }
         let failure = self.view().status.failure.clone();
-        let stopped = || Error::rejected(Code::Stopped, "the group is stopped");
-        Err(Error { outcome: Outcome::Rejected, ..failure.unwrap_or_else(stopped) })
+        let failure =
+            failure.unwrap_or_else(|| Error::rejected(Code::Stopped, "the group is stopped"));
+        // Whatever became of the calls that met the failure: this one never began.
+        Err(Error { outcome: Outcome::Rejected, ..failure })
     }
 
     /// From now on every call is refused with `error`. The first reason is kept.
@@ -86,6 +88,7 @@ impl GroupHandle {
         if view.status.failure.is_none() {
             view.status.failure = Some(error);
         }
+        view.status.role = Role::Stopped;
         drop(view);
         self.out_of_service.store(true, Ordering::Release);
     }
@@ -144,6 +147,7 @@ impl GroupHandle {
         view.status = status;
         if out_of_service {
             view.status.failure = first_failure;
+            view.status.role = Role::Stopped;
         }
     }
 
@@ -220,6 +224,20 @@ pub(crate) fn ticks(milliseconds: u64, tick_ms: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_out_of_service_shows_that_it_is_stopped_and_rejects_what_comes_then() {
+        let group = GroupHandle::new(1, GroupOptions::default(), 100);
+        group.check_in_service().expect("it has not failed");
+        group.put_out_of_service(Error::unknown(Code::ApplyFailed, "no"));
+        group.publish(GroupStatus::default());
+        let status = group.status();
+        assert_eq!(status.role, Role::Stopped);
+        let failure = status.failure.expect("it has failed");
+        assert_eq!(failure.outcome, Outcome::Unknown, "as for the calls that met it");
+        let refused = group.check_in_service().expect_err("it is out of service");
+        assert_eq!((refused.code, refused.outcome), (Code::ApplyFailed, Outcome::Rejected));
+    }
 
     #[test]
     fn a_listener_that_does_not_listen_costs_no_more_than_its_limit() {
