@@ -20,8 +20,6 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 /// from one at a time.
 pub(super) trait CheckpointStore: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
-    /// The greatest key from `low` to `high` (both included) and its value.
-    fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>>;
     /// Calls `visit` with the keys from `low` to `high` (both included), ascending, until it
     /// answers `false` or fails.
     fn scan(&self, low: &[u8], high: &[u8], visit: &mut Visit<'_>) -> Result<()>;
@@ -164,17 +162,20 @@ pub(super) fn log_id_in(key: &[u8]) -> Option<LogId> {
     (*tag == GROUP_TAG).then(|| LogId::from_be_bytes(bytes))
 }
 
+/// The first index counts down: so the chunk that holds an index, which begins at it or before, is
+/// the first one found from there on. (Going back through sled would link a constant of 1 MiB.)
 fn chunk_key(log_id: LogId, first: Index, part: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(21);
     key.push(ENTRIES_TAG);
     key.extend_from_slice(&log_id.to_be_bytes());
-    key.extend_from_slice(&first.to_be_bytes());
+    key.extend_from_slice(&(!first).to_be_bytes());
     key.extend_from_slice(&part.to_be_bytes());
     key
 }
 
 fn first_in(key: &[u8]) -> Option<Index> {
-    key.get(9..17)?.try_into().ok().map(Index::from_be_bytes)
+    let bytes = key.get(9..17)?.try_into().ok()?;
+    Some(!Index::from_be_bytes(bytes))
 }
 
 /// Puts a chunk: entries of one term with consecutive indexes, in as many values as it takes.
@@ -196,22 +197,19 @@ pub(super) fn chunk_at(
     log_id: LogId,
     index: Index,
 ) -> Result<Option<(Index, Bytes)>> {
-    let low = chunk_key(log_id, 0, 0);
-    let found = store.last_in(&low, &chunk_key(log_id, index, u32::MAX))?;
-    let Some((key, value)) = found else { return Ok(None) };
     let wrong = || damaged(store, &format!("the entries before index {index} of log {log_id}"));
-    let first = first_in(&key).ok_or_else(wrong)?;
-    let bytes = if key == chunk_key(log_id, first, 0) {
-        value
-    } else {
-        let mut bytes = Vec::new();
-        let (low, high) = (chunk_key(log_id, first, 0), chunk_key(log_id, first, u32::MAX));
-        store.scan(&low, &high, &mut |_, part| {
+    let mut found = None;
+    let mut bytes = Vec::new();
+    let (low, high) = (chunk_key(log_id, index, 0), chunk_key(log_id, 0, u32::MAX));
+    store.scan(&low, &high, &mut |key, part| {
+        let first = first_in(key).ok_or_else(wrong)?;
+        let belongs = *found.get_or_insert(first) == first;
+        if belongs {
             bytes.extend_from_slice(part);
-            Ok(true)
-        })?;
-        bytes
-    };
+        }
+        Ok(belongs)
+    })?;
+    let Some(first) = found else { return Ok(None) };
     let bytes = Bytes::from(bytes);
     let intact = bytes.len() > 4 && crc32c::crc32c(&bytes[4..]).to_le_bytes() == bytes[..4];
     if intact {
@@ -234,7 +232,7 @@ pub(super) fn delete_chunks(
         return Ok(0);
     }
     let mut bytes = 0;
-    let (low, high) = (chunk_key(log_id, low, 0), chunk_key(log_id, high - 1, u32::MAX));
+    let (low, high) = (chunk_key(log_id, high - 1, 0), chunk_key(log_id, low, u32::MAX));
     store.scan(&low, &high, &mut |key, value| {
         bytes += (key.len() + value.len()) as u64;
         changes.delete(key.to_vec());
@@ -252,9 +250,13 @@ pub(super) fn compact_chunks(
     compacted: Index,
     last: Index,
 ) -> Result<u64> {
-    let (low, high) = (chunk_key(log_id, 0, 0), chunk_key(log_id, compacted + 1, u32::MAX));
-    let Some((key, _)) = store.last_in(&low, &high)? else { return Ok(0) };
-    let border = first_in(&key).unwrap_or(0);
+    let (low, high) = (chunk_key(log_id, compacted + 1, 0), chunk_key(log_id, 0, u32::MAX));
+    let mut border = None;
+    store.scan(&low, &high, &mut |key, _| {
+        border = first_in(key);
+        Ok(false)
+    })?;
+    let Some(border) = border else { return Ok(0) };
     let is_empty = compacted >= last;
     delete_chunks(store, changes, log_id, 0, if is_empty { border + 1 } else { border })
 }

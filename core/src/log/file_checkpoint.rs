@@ -109,13 +109,6 @@ impl CheckpointStore for FileCheckpoint {
         Ok(values.get(key).cloned())
     }
 
-    fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        let values = self.lock();
-        let values = values.as_ref().ok_or_else(|| self.closed())?;
-        let mut range = values.range::<[u8], _>((Bound::Included(low), Bound::Included(high)));
-        Ok(range.next_back().map(|(key, value)| (key.clone(), value.clone())))
-    }
-
     fn scan(&self, low: &[u8], high: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let values = self.lock();
         let values = values.as_ref().ok_or_else(|| self.closed())?;

@@ -190,13 +190,6 @@ impl CheckpointStore for SledCheckpoint {
         self.with(|database| Ok(database.get(key)?.map(|value| value.to_vec())))
     }
 
-    fn last_in(&self, low: &[u8], high: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
-        self.with(|database| match database.range(low..=high).next_back().transpose()? {
-            Some((key, value)) => Ok(Some((key.to_vec(), value.to_vec()))),
-            None => Ok(None),
-        })
-    }
-
     fn scan(&self, low: &[u8], high: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let open = self.read();
         let open = open.as_ref().ok_or_else(|| self.closed())?;
