@@ -48,5 +48,5 @@ pub(crate) use opening::{open, start_group};
 pub use stepped::{SteppedNode, Surroundings};
 #[doc(hidden)]
 pub use system::{Dial, Network, System, Wake};
-pub use thread::{is_library_thread, with_signals_blocked};
 pub(crate) use thread::refuse_on_library_thread;
+pub use thread::{is_library_thread, with_signals_blocked};
