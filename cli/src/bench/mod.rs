@@ -22,12 +22,24 @@ struct Options {
     in_flight: Vec<usize>,
 }
 
+/// The gigabytes that a run writes: they go with it.
+struct Folder<'a>(&'a Path);
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(self.0) {
+            eprintln!("raftctl: {} could not be removed: {error}", self.0.display());
+        }
+    }
+}
+
 /// How many proposals a batch holds in the batched runs.
 const BATCH: usize = 64;
 
 pub fn run(arguments: &[String]) -> Outcome<()> {
     let options = parse(arguments)?;
     std::fs::create_dir_all(&options.directory)?;
+    let _folder = Folder(&options.directory);
     refuse_memory(&options.directory)?;
     println!("directory {}", options.directory.display());
 
