@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use libraft::machine::{Apply, MachineKind, MachineResult, Opened, PreparedSnapshot, Reply};
-use libraft::{Code, Group, GroupOptions, InitialMember, Node, Outcome, StateMachine};
+use libraft::{
+    BatchCompleter, Code, Group, GroupOptions, InitialMember, Node, Outcome, StateMachine,
+};
 use support::{
     completer, eventually, group_options, keeping_nothing, members_of, node_options, propose,
     propose_many, status, take_snapshot, Folder, PATIENCE,
@@ -303,4 +305,108 @@ fn a_request_that_is_dropped_fails_its_group_and_no_other() {
     propose(&healthy, "goes on").unwrap();
     node.close().unwrap();
     assert_eq!(program.end().len(), 1);
+}
+
+/// Quick, and called on the event loop: which waits there, each time, until it is let go.
+struct Gate {
+    entered: mpsc::Sender<()>,
+    go: mpsc::Receiver<()>,
+}
+
+/// Quick, and hands over its first request, but answers the others at once.
+struct Hasty {
+    applied: u64,
+    first: Option<mpsc::Sender<(Reply<Vec<Bytes>>, Vec<Bytes>)>>,
+}
+
+impl StateMachine for Gate {
+    fn quick(&self) -> bool {
+        true
+    }
+
+    fn apply(&mut self, request: Apply) {
+        self.entered.send(()).unwrap();
+        self.go.recv_timeout(PATIENCE).unwrap();
+        request.reply.send(Ok(vec![Bytes::new(); request.entries.len()]));
+    }
+
+    fn save_snapshot(&mut self, _writer: Box<dyn Write + Send>, reply: Reply<()>) {
+        reply.send(Ok(()));
+    }
+
+    fn restore_snapshot(&mut self, _reader: Box<dyn Read + Send>, reply: Reply<()>) {
+        reply.send(Ok(()));
+    }
+}
+
+impl StateMachine for Hasty {
+    fn quick(&self) -> bool {
+        true
+    }
+
+    fn apply(&mut self, request: Apply) {
+        let before = self.applied;
+        self.applied += request.entries.len() as u64;
+        let results = (before + 1..=self.applied).map(|count| count.to_string().into()).collect();
+        match self.first.take() {
+            Some(first) => first.send((request.reply, results)).unwrap(),
+            None => request.reply.send(Ok(results)),
+        }
+    }
+
+    fn save_snapshot(&mut self, _writer: Box<dyn Write + Send>, reply: Reply<()>) {
+        reply.send(Ok(()));
+    }
+
+    fn restore_snapshot(&mut self, _reader: Box<dyn Read + Send>, reply: Reply<()>) {
+        reply.send(Ok(()));
+    }
+}
+
+#[test]
+fn an_answer_from_another_thread_is_not_overtaken_by_that_of_the_next_request() {
+    let folder = Folder::new();
+    let (node, members) = open(&folder);
+    let start = |group_id, machine: Box<dyn StateMachine>| {
+        let options = GroupOptions { group_id, ..group_options(&members) };
+        let group = node.start_group(options, machine).unwrap();
+        group.wait_ready(PATIENCE).unwrap();
+        group
+    };
+    // One group on each side of the one that matters: whatever their order is, the loop is held up before it.
+    let (entered, entering) = mpsc::channel();
+    let mut gates = Vec::new();
+    let mut gate = |group_id| {
+        let (go, going) = mpsc::channel();
+        let group = start(group_id, Box::new(Gate { entered: entered.clone(), go: going }));
+        gates.push((group, go));
+    };
+    let (first, handed_over) = mpsc::channel();
+    gate(1);
+    let hasty = start(2, Box::new(Hasty { applied: 0, first: Some(first) }));
+    gate(3);
+    let (done, first_result) = completer();
+    hasty.propose(b"first", done).unwrap();
+    let (reply, results) = handed_over.recv_timeout(PATIENCE).unwrap();
+
+    // While the loop stands still, all is proposed that it then commits and applies in one turn.
+    gates[0].0.propose(b"x", completer().0).unwrap();
+    entering.recv_timeout(PATIENCE).unwrap();
+    for (gate, _) in &gates {
+        gate.propose(b"x", completer().0).unwrap();
+    }
+    let (sender, batch_results) = mpsc::channel();
+    let done = BatchCompleter::new(move |results| sender.send(results).unwrap());
+    hasty.propose_batch(b"abc", &[0, 1, 2, 3], done).unwrap();
+    gates[0].1.send(()).unwrap();
+    // In that turn it stands in a gate again, and then the first request is answered.
+    entering.recv_timeout(PATIENCE).unwrap();
+    reply.send(Ok(results));
+    gates.iter().for_each(|(_, go)| go.send(()).unwrap());
+
+    assert_eq!(first_result.recv_timeout(PATIENCE).unwrap().unwrap().result, "1");
+    let results = batch_results.recv_timeout(PATIENCE).unwrap();
+    let results: Vec<_> = results.into_iter().map(|result| result.unwrap().result).collect();
+    assert_eq!(results, ["2", "3", "4"]);
+    node.close().unwrap();
 }

@@ -61,6 +61,12 @@ impl EventLoop {
             }
             Command::Introduced { key, number, change } => self.introduced(key, number, change),
             Command::Event { key, event } => self.step(key, event),
+            Command::Answered { key, answer } => {
+                if let Some(hosted) = self.groups.get(&key) {
+                    hosted.seat.answer_taken();
+                }
+                self.machine_answered(key, answer);
+            }
             Command::Machine { key, answer } => self.machine_answered(key, answer),
             Command::EntriesRead { key, low, entries } => {
                 self.step(key, Event::EntriesRead { low, entries });

@@ -45,7 +45,12 @@ pub(crate) enum Command {
         key: GroupKey,
         event: Event<Call>,
     },
-    /// The state machine of a group answered a request.
+    /// The state machine of a group answered the request in hand.
+    Answered {
+        key: GroupKey,
+        answer: MachineAnswer,
+    },
+    /// A thread that works for a state machine has something to say.
     Machine {
         key: GroupKey,
         answer: MachineAnswer,

@@ -49,6 +49,8 @@ struct State {
     /// The event loop is in the seat, and takes the answer with it.
     inline: bool,
     inline_answer: Option<MachineAnswer>,
+    /// Answers on their way to the event loop, which must not take a later one first.
+    underway: usize,
     /// A request failed that the machine cannot go on without: it is asked for nothing any more, since whatever came next
     /// would find a state that its group never had.
     failed: bool,
@@ -212,14 +214,24 @@ impl Seat {
             state.failed = true;
             state.queue.clear();
         }
-        if state.inline {
-            state.inline_answer = answer;
-            return;
+        match answer {
+            Some(answer) if state.inline && state.underway == 0 => {
+                state.inline_answer = Some(answer);
+                return;
+            }
+            // With the lock held, so that nobody answers the next request before. After the node's close nobody listens.
+            Some(answer) => {
+                state.underway += 1;
+                let _ = self.inbox.command(Command::Answered { key: self.key, answer });
+            }
+            None => (),
         }
         self.call_thread(state);
-        if let Some(answer) = answer {
-            self.tell_loop(answer);
-        }
+    }
+
+    /// The event loop has taken an answer that was underway.
+    pub(crate) fn answer_taken(&self) {
+        self.state().underway -= 1;
     }
 
     /// Says something to the event loop. After the node's close nobody listens.
