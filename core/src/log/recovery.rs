@@ -37,7 +37,8 @@ pub(super) struct Recovered {
     pub state: CheckpointState,
 }
 
-/// Recovers a log. Of the disk nothing is changed but what an interrupted change left behind.
+/// Recovers a log. On the disk an interrupted change is completed or undone, and what was found is
+/// made durable.
 pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Result<Recovered> {
     let (files, found) = SegmentFiles::open(disk)?;
     let (mut segments, mut blank) = (Vec::new(), Vec::new());
@@ -152,7 +153,12 @@ impl Recovered {
     /// free.
     fn replay(&mut self, segments: Vec<Arc<Segment>>, blank: Vec<SegmentFile>) -> Result<()> {
         let start = self.first_needed(&segments)?;
-        let mut replay = Replay { assembly: Assembly::default(), parts: Vec::new(), end: None };
+        let mut replay = Replay {
+            assembly: Assembly::default(),
+            parts: Vec::new(),
+            end: None,
+            last_batch: None,
+        };
         for (position, segment) in segments.iter().enumerate() {
             let replayed = position >= start && {
                 let result = self.replay_segment(segment, &mut replay);
@@ -171,8 +177,24 @@ impl Recovered {
             self.forget_partial(lsn);
         }
         self.check_tail(&segments, start, &replay, &blank)?;
+        self.settle_tail(&replay)?;
         self.free.extend(blank);
         Ok(())
+    }
+
+    /// Makes the last batch durable: its writer may have been killed before the sync, or the sync
+    /// may have failed, and then it is only in the system's cache. A sync alone would not do, since
+    /// after a failed one the system takes it for written.
+    fn settle_tail(&self, replay: &Replay) -> Result<()> {
+        let (Some(live), Some(begin)) = (self.live.back(), replay.last_batch) else {
+            return Ok(());
+        };
+        let file = &live.segment.file;
+        let mut bytes = vec![0; (live.end - begin) as usize];
+        let count = file.read(&mut bytes, begin)?;
+        file.write(&bytes[..count], begin)?;
+        file.write(&live.segment.header.encode(), 0)?;
+        file.sync()
     }
 
     /// A gap in the journal may be a whole segment that is not recognised any more: then that is
@@ -230,6 +252,7 @@ impl Recovered {
             }
             self.next_batch = batch.header.sequence + 1;
             replay.end = Some((segment.file.clone(), batch.offset + batch.header.block_bytes()));
+            replay.last_batch = Some(batch.offset);
         }
         let Some(last_lsn) = last_lsn else {
             // If batches are missing, they were here.
@@ -373,6 +396,8 @@ struct Replay {
     parts: Vec<FrameAt>,
     /// Behind the last batch, or where the next one should have been.
     end: Option<(SegmentFile, u64)>,
+    /// Where the last batch begins, in the last live segment.
+    last_batch: Option<u64>,
 }
 
 fn begins_record(frame: &Frame<'_>) -> bool {
