@@ -6,7 +6,7 @@ use super::core::{Phase, Replica, ReplicaStatus};
 use super::effect::{Notice, Role};
 use crate::error::Leader;
 use crate::group::Member;
-use crate::ids::{RaftId, Term};
+use crate::ids::{RaftId, Term, Uuid};
 
 /// What was last seen of raft-rs, to notice changes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +28,11 @@ impl<C> Replica<C> {
     pub(super) fn leader(&self) -> Option<Leader> {
         let member = self.membership.get(self.leader_id())?;
         Some(Leader { node_id: member.node_id, address: member.address.clone() })
+    }
+
+    /// The snapshot that replaced the log and is not yet in the machine.
+    pub fn installing_snapshot(&self) -> Option<Uuid> {
+        self.snapshots.installing.as_ref().map(|installing| installing.snapshot)
     }
 
     pub fn members(&self) -> Vec<Member> {

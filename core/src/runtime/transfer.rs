@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::errands::guarded;
 use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
+use super::hosted::Stage;
 use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::lines::Line;
 use super::node_handle::NodeHandle;
@@ -85,6 +86,12 @@ impl EventLoop {
     pub(super) fn drop_unused_snapshot(&mut self, key: GroupKey) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
         let Some(snapshot) = hosted.offered.take() else { return };
+        if let Stage::Running(replica) = &hosted.stage {
+            if replica.installing_snapshot() == Some(snapshot) {
+                // A peer sent it again before it was in the machine, which is yet to read it.
+                return;
+            }
+        }
         let (node, group_id) = (self.node.clone(), hosted.seat.group_id);
         self.node.couriers.run(move || {
             if let Err(error) = node.snapshots.remove(group_id, snapshot) {

@@ -49,7 +49,7 @@ final class NativeLibrary {
 
     /** Only a file can be loaded. It has its own folder, which nobody else can write to, and goes at once. */
     private static void loadCopy(InputStream library) throws IOException {
-        Path folder = Files.createTempDirectory("libraft-");
+        Path folder = Files.createTempDirectory("libraft-" + ProcessHandle.current().pid() + "-");
         Path copy = folder.resolve(FILE);
         try {
             Files.copy(library, copy);

@@ -23,9 +23,13 @@ final class OneNode implements AutoCloseable {
     }
 
     OneNode(Path directory, StateMachine machine) {
+        this(directory, machine, groupOptions());
+    }
+
+    OneNode(Path directory, StateMachine machine, GroupOptions options) {
         this.directory = directory;
         node = Node.open(options(directory));
-        group = node.startGroup(groupOptions(), machine);
+        group = node.startGroup(options, machine);
     }
 
     static Path folder() throws IOException {
