@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 
 use libraft::machine::{MachineError, MachineKind};
-use libraft::{Code, GroupOptions, InitialMember, Node, Notice};
+use libraft::{Code, Completer, GroupOptions, InitialMember, Node, Notice};
 use support::proxy::Proxy;
 use support::{
     change, cluster_with, eventually, group_options, keeping_nothing, leader, node_options,
@@ -317,5 +317,36 @@ fn snapshots_under_load_never_disturb_what_is_replicated() {
         member.group.wait_ready(PATIENCE).unwrap();
         assert_eq!(member.probe.texts(), members[leading].probe.texts());
         assert!(member.probe.applied().len() < 60, "it started from its snapshot");
+    }
+}
+
+#[test]
+fn a_quick_machine_answers_in_order_when_snapshots_take_it_to_another_thread_and_back() {
+    let folder = Folder::new();
+    let limits = |options| GroupOptions { snapshot_entries: 20, retained_entries: 50, ..options };
+    let quick = |_| Behaviour { quick: true, ..Behaviour::default() };
+    let members = cluster_with(&folder, 3, quick, limits);
+    let leading = leader(&members);
+    let (sender, results) = mpsc::channel();
+    let propose = |number: usize| {
+        let (sender, text) = (sender.clone(), format!("entry {number}"));
+        let expected = text.clone();
+        let completer = Completer::quick(move |result| {
+            let _ = sender.send((expected, result));
+        });
+        members[leading].group.propose(text.as_bytes(), completer).unwrap();
+    };
+    let (count, in_flight) = (20_000, 40);
+    (0..in_flight).for_each(propose);
+    for number in in_flight..count + in_flight {
+        let (expected, result) = results.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(result.unwrap().result, expected.as_bytes());
+        if number < count {
+            propose(number);
+        }
+    }
+    for member in &members {
+        read(&member.group).unwrap();
+        assert_eq!(member.probe.texts().len(), count);
     }
 }
