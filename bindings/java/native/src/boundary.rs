@@ -95,9 +95,8 @@ pub fn read_region(
     buffer: &mut [u8],
 ) -> jni::errors::Result<()> {
     // SAFETY: as in `new_array`.
-    let buffer = unsafe {
-        std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<i8>(), buffer.len())
-    };
+    let buffer =
+        unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast::<i8>(), buffer.len()) };
     array.get_region(env, start, buffer)
 }
 

@@ -38,10 +38,9 @@ pub fn group(reader: &mut Reader) -> Result<GroupOptions> {
     while !reader.is_empty() {
         match reader.byte()? {
             1 => options.group_id = reader.long()?,
-            2 => options.initial_members.push(InitialMember {
-                node_id: reader.long()?,
-                address: reader.text()?,
-            }),
+            2 => options
+                .initial_members
+                .push(InitialMember { node_id: reader.long()?, address: reader.text()? }),
             3 => options.proposal_bytes_max = reader.long()?,
             4 => options.pending_bytes_max = reader.long()?,
             5 => options.pending_count_max = reader.long()?,
