@@ -89,7 +89,7 @@ export class MachineHost {
     try {
       switch (request.kind) {
         case Kind.Open:
-          this.#opened(id, await this.#machine.open!());
+          this.#opened(id, await this.#machine.open?.());
           break;
         case Kind.Sync:
           await this.#machine.sync!();
@@ -115,6 +115,7 @@ export class MachineHost {
   }
 
   #opened(request: number, answer: unknown): void {
+    if (this.#machine.kind !== 'on-disk') return bridge.opened(request, 0n, NO_BYTES);
     const opened = (
       typeof answer === 'object' && answer !== null ? answer : { appliedIndex: answer }
     ) as Opened;

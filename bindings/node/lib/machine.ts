@@ -28,6 +28,12 @@ interface Base {
    */
   restoreSnapshot(readable: Readable): Awaitable<void>;
 
+  /**
+   * Called before anything else. An on-disk machine says how far it is; what another one returns
+   * does not count.
+   */
+  open?(): Awaitable<unknown>;
+
   /** Called once, when the group is stopped and no other callback is running any more. */
   destroy?(): void;
 }
@@ -63,11 +69,11 @@ export interface ConcurrentStateMachine<Prepared = unknown> extends Base {
  * The machine keeps its own state on disk. Its snapshots are streamed to the peers that need one.
  */
 export interface OnDiskStateMachine<Prepared = unknown>
-  extends Omit<ConcurrentStateMachine<Prepared>, 'kind'> {
+  extends Omit<ConcurrentStateMachine<Prepared>, 'kind' | 'open'> {
   readonly kind: 'on-disk';
 
   /**
-   * Called before anything else. Returns the index of the last entry whose effect is in the durable
+   * Returns the index of the last entry whose effect is in the durable
    * state, 0 if there is none; and the `blob` that came with it.
    */
   open(): Awaitable<bigint | number | Opened>;
@@ -95,7 +101,6 @@ export type StateMachine<Prepared = any> =
 /** @internal Any kind: which callbacks are there was checked. */
 export interface AnyMachine extends Base {
   kind?: 'in-memory' | 'concurrent' | 'on-disk';
-  open?(): Awaitable<bigint | number | Opened>;
   sync?(): Awaitable<void>;
   prepareSnapshot?(): Awaitable<unknown>;
   saveSnapshot(writable: Writable, prepared?: unknown): Awaitable<void>;
@@ -110,7 +115,7 @@ const CALLBACKS = {
 } as const;
 
 /** What only some kinds have: a machine that has it and is of another kind must be a mistake. */
-const TELLING = ['open', 'sync', 'prepareSnapshot', 'releaseSnapshot'] as const;
+const TELLING = ['sync', 'prepareSnapshot', 'releaseSnapshot'] as const;
 
 /** @internal */
 export function checkMachine(given: unknown): AnyMachine {

@@ -38,11 +38,7 @@ impl StateMachine for JsMachine {
     }
 
     fn open(&mut self, reply: Reply<Opened>) {
-        if self.kind == MachineKind::OnDisk {
-            self.ask(Request::Open(reply));
-        } else {
-            reply.send(Ok(Opened::default()));
-        }
+        self.ask(Request::Open(reply));
     }
 
     fn apply(&mut self, request: Apply) {

@@ -22,6 +22,11 @@ interface Base {
      * snapshot after a crash. An on-disk machine is done when the new state is durable.
      */
     restoreSnapshot(readable: Readable): Awaitable<void>;
+    /**
+     * Called before anything else. An on-disk machine says how far it is; what another one returns
+     * does not count.
+     */
+    open?(): Awaitable<unknown>;
     /** Called once, when the group is stopped and no other callback is running any more. */
     destroy?(): void;
 }
@@ -49,10 +54,10 @@ export interface ConcurrentStateMachine<Prepared = unknown> extends Base {
 /**
  * The machine keeps its own state on disk. Its snapshots are streamed to the peers that need one.
  */
-export interface OnDiskStateMachine<Prepared = unknown> extends Omit<ConcurrentStateMachine<Prepared>, 'kind'> {
+export interface OnDiskStateMachine<Prepared = unknown> extends Omit<ConcurrentStateMachine<Prepared>, 'kind' | 'open'> {
     readonly kind: 'on-disk';
     /**
-     * Called before anything else. Returns the index of the last entry whose effect is in the durable
+     * Returns the index of the last entry whose effect is in the durable
      * state, 0 if there is none; and the `blob` that came with it.
      */
     open(): Awaitable<bigint | number | Opened>;
