@@ -121,14 +121,19 @@ export class Group {
    * this does not wait for itself. Idempotent.
    */
   async stop(): Promise<void> {
-    this.beginStop();
-    await this.#ask((call) => this.#native.stop(call));
+    await Group.stopAll([this], (call) => this.#native.stop(call));
   }
 
-  /** @internal The node closes. */
-  beginStop(): void {
-    this.#proposals.flush();
-    this.#host.stop();
+  /** @internal Stops groups by one call of the native half. */
+  static async stopAll(groups: Iterable<Group>, begin: (call: number) => void): Promise<void> {
+    for (const group of groups) {
+      group.#proposals.flush();
+      group.#host.stop();
+    }
+    const stopped = ask<void>(begin);
+    for (const group of groups) group.#host.abandonViews();
+    await stopped;
+    for (const group of groups) group.#host.stopped();
   }
 
   #ask<T>(begin: (call: number) => void): Promise<T> {

@@ -30,18 +30,22 @@ export class MachineHost {
   /** Called when the group is stopped. */
   onDropped: () => void = () => undefined;
 
-  /** What a callback threw first. */
+  /** What a callback threw last. */
   #thrown: unknown;
   /** Callbacks that have not answered yet. */
   #running = 0;
   /** Nothing is asked of the machine any more. */
   #stopping = false;
   #dropped = false;
+  /** What was asked while it was stopping. */
+  readonly #refused: number[] = [];
   /** Views that the machine prepared, by their number. */
   readonly #prepared = new Map<number, unknown>();
   #lastPrepared = 0;
   /** The snapshots that are being saved or restored, by their request. */
   readonly #streams = new Map<number, Readable | Writable>();
+  /** Those of them that save a view that was prepared. */
+  readonly #saving = new Set<number>();
 
   constructor(machine: AnyMachine) {
     this.#machine = machine;
@@ -55,9 +59,16 @@ export class MachineHost {
 
   /** Calls the callback that a request is for. */
   answer(request: Request): void {
-    if (this.#stopping) return bridge.fail(request.request, 'the group is stopping');
+    if (this.#stopping) return this.#refuse(request);
     if (request.kind === Kind.Apply) return this.#apply(request.request, new Columns(request));
     void this.#run(request);
+  }
+
+  /** Only the save of a view is waited for; another failure would be taken for the group's own. */
+  #refuse(request: Request): void {
+    const saving = request.kind === Kind.Save && request.prepared !== null;
+    if (saving || this.#dropped) bridge.fail(request.request, 'the group is stopping');
+    else this.#refused.push(request.request);
   }
 
   /** As below, without a promise if `apply` returns none: this one is in a hurry. */
@@ -129,6 +140,7 @@ export class MachineHost {
 
   async #save(request: number, prepared: number | null): Promise<void> {
     const stream = snapshotWritable(request);
+    if (prepared !== null) this.#saving.add(request);
     await this.#transfer(request, stream, async () => {
       const view = prepared === null ? undefined : this.#prepared.get(prepared);
       await this.#machine.saveSnapshot(stream, view);
@@ -150,12 +162,15 @@ export class MachineHost {
     callback: () => Promise<void>,
   ): Promise<void> {
     this.#streams.set(request, stream);
+    this.#running++;
+    const called = callback().finally(() => this.#ran());
     try {
       const broken = new Promise<never>((_, reject) => stream.once('error', reject));
-      await Promise.race([callback(), broken]);
+      await Promise.race([called, broken]);
       bridge.done(request);
     } finally {
       this.#streams.delete(request);
+      this.#saving.delete(request);
     }
   }
 
@@ -171,13 +186,28 @@ export class MachineHost {
     this.#destroyIfDone();
   }
 
-  /**
-   * The group, or its node, is about to stop: neither waits for a snapshot that is being saved or
-   * restored.
-   */
+  /** The group, or its node, is about to stop. */
   stop(): void {
     this.#stopping = true;
+  }
+
+  /**
+   * It has begun to stop, which waits for views of the state that are being saved: so they are not,
+   * any more.
+   */
+  abandonViews(): void {
+    this.#abandon((request) => this.#saving.has(request));
+  }
+
+  /** It has stopped: whoever still saves or restores a snapshot is told. */
+  stopped(): void {
+    this.#abandon(() => true);
+    for (const request of this.#refused.splice(0)) bridge.fail(request, 'the group is stopped');
+  }
+
+  #abandon(which: (request: number) => boolean): void {
     for (const [request, stream] of this.#streams) {
+      if (!which(request)) continue;
       bridge.fail(request, 'the group is stopping');
       stream.destroy(new LibraftError('STOPPED', 'the group is stopping'));
     }
@@ -207,7 +237,7 @@ export class MachineHost {
   }
 
   #fail(request: number, error: unknown): void {
-    this.#thrown ??= error;
+    this.#thrown = error;
     bridge.fail(request, inspect(error).slice(0, FAILURE_CHARACTERS_MAX));
   }
 }

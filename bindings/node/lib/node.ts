@@ -66,10 +66,9 @@ export class Node implements AsyncDisposable {
    * whose answer does not count any more. Idempotent.
    */
   async close(): Promise<void> {
-    for (const group of this.#groups) group.beginStop();
     this.unref();
     this.#closing = true;
-    await ask((call) => this.#native.close(call));
+    await Group.stopAll(this.#groups, (call) => this.#native.close(call));
     this.#groups.clear();
   }
 
