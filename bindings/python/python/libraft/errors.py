@@ -388,12 +388,7 @@ class InternalError(Error):
     code = Code.INTERNAL
 
 
-def _subclasses(parent: type[Error]) -> "list[type[Error]]":
-    return [found for child in parent.__subclasses__() for found in (child, *_subclasses(child))]
-
-
 _CLASSES = {child.code: child for child in Error.__subclasses__()}
-__all__ = [child.__name__ for child in _subclasses(Error)]
 
 
 def from_core(
