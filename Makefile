@@ -21,7 +21,7 @@ WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
 SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lib kv demo test test-rust test-c test-install test-demo lint bench soak \
+.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-install test-demo lint bench soak \
         header abi-accept third-party install clean
 
 help: ## list the targets
@@ -39,7 +39,7 @@ $(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 endef
 
 test test-demo: PROFILE = dev
-test: setup test-rust test-c test-install test-demo ## all tests, tools included
+test: setup test-rust test-c test-cpp test-install test-demo ## all tests, tools included
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
 	@.ci/lint
@@ -62,6 +62,9 @@ test-rust: setup
 
 test-c: setup
 	tests/c/run
+
+test-cpp: setup
+	bindings/cpp/run-tests
 
 test-install: setup
 	tests/install/run
@@ -93,9 +96,10 @@ third-party: ## write THIRD-PARTY-LICENSES anew
 # built is installed.
 install: ## install library, headers, pkg-config and CMake files (PREFIX, DESTDIR)
 	@if command -v $(CARGO) >/dev/null || ! [ -f $(BUILD)/libraft.so ]; then $(MAKE) --no-print-directory lib; fi
-	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(LIBDIR)/cmake/libraft" \
+	install -d "$(DESTDIR)$(INCLUDEDIR)/libraft" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(LIBDIR)/cmake/libraft" \
 	    "$(DESTDIR)$(DOCDIR)"
-	install -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
+	install -m 644 include/*.h include/*.hpp "$(DESTDIR)$(INCLUDEDIR)"
+	install -m 644 include/libraft/*.hpp "$(DESTDIR)$(INCLUDEDIR)/libraft"
 	install -m 755 $(BUILD)/libraft.so "$(DESTDIR)$(LIBDIR)/libraft.so.1"
 	ln -sf libraft.so.1 "$(DESTDIR)$(LIBDIR)/libraft.so"
 	install -m 644 $(BUILD)/libraft.a "$(DESTDIR)$(LIBDIR)"
