@@ -16,12 +16,17 @@ class Batch {
  public:
   /// Copies an entry to the end of the batch.
   void add(bytes_view entry) {
+    if (entry.data() == nullptr && !entry.empty()) {
+      has_null_ = true;  // the library will refuse the batch, as it refuses such an entry
+      return;
+    }
     data_.append(entry.text());
     offsets_.push_back(data_.size());
   }
   void clear() noexcept {
     data_.clear();
     offsets_.resize(1);
+    has_null_ = false;
   }
   /// Makes room for this many entries with this many bytes together.
   void reserve(std::size_t entries, std::size_t bytes) {
@@ -34,12 +39,13 @@ class Batch {
   bool empty() const noexcept { return size() == 0; }
 
   /// The bytes of all entries, and where each begins, and the last ends: as the C API wants them.
-  const char *data() const noexcept { return data_.data(); }
+  const char *data() const noexcept { return has_null_ ? nullptr : data_.data(); }
   const std::size_t *offsets() const noexcept { return offsets_.data(); }
 
  private:
   std::string data_;
   std::vector<std::size_t> offsets_ = {0};
+  bool has_null_ = false;
 };
 
 LIBRAFT_NAMESPACE_END

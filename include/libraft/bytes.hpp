@@ -27,7 +27,9 @@ class bytes_view {
   bytes_view(const void *data, std::size_t size) noexcept
       : data_(static_cast<const std::uint8_t *>(data)), size_(size) {}
   bytes_view(std::string_view text) noexcept : bytes_view(text.data(), text.size()) {}
-  bytes_view(const char *text) noexcept : bytes_view(std::string_view(text)) {}
+  /// A text that ends with a zero byte; NULL is no bytes.
+  bytes_view(const char *text) noexcept
+      : bytes_view(text == nullptr ? std::string_view() : std::string_view(text)) {}
 
   template <typename Container,
             typename Pointer = decltype(std::declval<const Container &>().data()),

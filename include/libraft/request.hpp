@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "bytes.hpp"
-#include "result.hpp"
+#include "exception.hpp"
 
 LIBRAFT_NAMESPACE_BEGIN
 
@@ -85,7 +85,7 @@ class Later final : public Kind {
   Later &operator=(Later &&) = delete;
   ~Later() {
     if (is_open_) {
-      (void)fail(Error(Code::internal, "the program dropped the request without an answer"));
+      (void)fail(Error(Kind::failure_code, "the program dropped the request without an answer"));
     }
   }
 
@@ -96,11 +96,18 @@ class Later final : public Kind {
     return this->failure_ ? answer(LIBRAFT_OK) : fail(this->failure_.error());
   }
 
+  /// Answers by what `body` returns, a Result<void>, or throws.
+  template <typename Body>
+  Result<void> complete_with(Body &&body) {
+    const Result<void> done = detail::caught(Kind::failure_code, std::forward<Body>(body));
+    return done ? complete() : fail(done.error());
+  }
+
   /// Answers that it failed, which stops the group on this node (a failed save only fails the
   /// snapshot).
   Result<void> fail(const Error &error) {
     detail::set_message(this->handle(), error.message());
-    return answer(detail::failed(error, Code::internal));
+    return answer(detail::failed(error, Kind::failure_code));
   }
 
  private:
@@ -202,6 +209,9 @@ class ApplyRequest : public Request {
   ApplyRequest(const ApplyRequest &) = default;
   ~ApplyRequest() = default;
 
+  /// How it fails, if nothing says otherwise.
+  static constexpr Code failure_code = Code::apply_failed;
+
  private:
   friend struct detail::Trampoline;
   ApplyRequest(libraft_request *handle, Entries entries, libraft_results *results) noexcept
@@ -232,6 +242,9 @@ class OpenRequest : public Request {
   OpenRequest(const OpenRequest &) = default;
   ~OpenRequest() = default;
 
+  /// How it fails, if nothing says otherwise.
+  static constexpr Code failure_code = Code::open_failed;
+
  private:
   friend struct detail::Trampoline;
   explicit OpenRequest(libraft_request *handle) noexcept : Request(handle) {}
@@ -249,6 +262,9 @@ class SyncRequest : public Request {
  protected:
   SyncRequest(const SyncRequest &) = default;
   ~SyncRequest() = default;
+
+  /// How it fails, if nothing says otherwise.
+  static constexpr Code failure_code = Code::sync_failed;
 
  private:
   friend struct detail::Trampoline;
@@ -279,6 +295,9 @@ class SnapshotWriter : public Request {
  protected:
   SnapshotWriter(const SnapshotWriter &) = default;
   ~SnapshotWriter() = default;
+
+  /// How it fails, if nothing says otherwise.
+  static constexpr Code failure_code = Code::save_failed;
 
  private:
   friend struct detail::Trampoline;
@@ -336,6 +355,9 @@ class SnapshotReader : public Request {
  protected:
   SnapshotReader(const SnapshotReader &) = default;
   ~SnapshotReader() = default;
+
+  /// How it fails, if nothing says otherwise.
+  static constexpr Code failure_code = Code::restore_failed;
 
  private:
   friend struct detail::Trampoline;

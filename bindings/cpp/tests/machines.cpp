@@ -364,6 +364,22 @@ TEST_CASE("whatever is thrown, it stays on this side of the boundary") {
   }
 }
 
+TEST_CASE("an exception on the way to a later answer is that answer") {
+  auto machine = std::make_shared<Memory>();
+  std::thread thread;
+  machine->instead_of_apply = [&](libraft::ApplyRequest &request) -> libraft::Result<void> {
+    thread = std::thread([later = request.later()]() mutable {
+      ok(later.complete_with([]() -> libraft::Result<void> { throw std::range_error("too far"); }));
+    });
+    return {};
+  };
+  World world(machine);
+  world.wait_ready();
+  check_failure(world, get(world.group.propose("x")).error(), Code::apply_failed,
+                "std::range_error: too far");
+  thread.join();
+}
+
 TEST_CASE("exceptions in save and restore are failures of save and restore") {
   const std::string directory = fresh_directory();
   {

@@ -101,6 +101,11 @@ TEST_CASE("what is refused says so at once, and is never called back") {
   world.wait_ready();
   CHECK(get(world.group.propose("")).error().code() == Code::empty_proposal);
   CHECK(get(world.group.propose_batch({})).error().code() == Code::invalid_argument);
+  libraft::Batch with_null;
+  with_null.add("x");
+  with_null.add({nullptr, 4});
+  CHECK(get(world.group.propose_batch(with_null)).error().code() == Code::invalid_argument);
+  CHECK(get(world.group.propose({nullptr, 4})).error().code() == Code::invalid_argument);
   const std::string large((8 << 20) + 1, 'x');
   CHECK(get(world.group.propose(large)).error().code() == Code::too_large);
   const libraft::Result<void> refused =
