@@ -1,1 +1,124 @@
-fn main() {}
+//! The runner of the conformance suite.
+//!
+//!     conformance [--build DIR] [--driver NAME ...] [--scenario NAME ...] [--jobs N] [--accept]
+//!
+//! Run from the top of the repository. `--accept` writes the table that is committed anew.
+
+mod expectation;
+mod lineup;
+mod play;
+mod pool;
+mod port;
+mod process;
+mod relay;
+mod scenario;
+mod stage;
+mod suite;
+mod table;
+mod tamper;
+mod value;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use suite::Suite;
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const HOME: &str = "tests/conformance";
+
+struct Options {
+    build: PathBuf,
+    drivers: Vec<String>,
+    scenarios: Vec<String>,
+    jobs: usize,
+    accept: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match parse(&arguments).and_then(|options| run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("conformance: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Outcome<Options> {
+    let mut options = Options {
+        build: PathBuf::from("target/debug"),
+        drivers: Vec::new(),
+        scenarios: Vec::new(),
+        jobs: 3,
+        accept: false,
+    };
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        if name == "--accept" {
+            options.accept = true;
+            continue;
+        }
+        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--build" => options.build = PathBuf::from(value),
+            "--driver" => options.drivers.push(value.clone()),
+            "--scenario" => options.scenarios.push(value.clone()),
+            "--jobs" => options.jobs = value.parse()?,
+            _ => return Err(format!("{name} is not an option").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// Whether all went as committed.
+fn run(options: &Options) -> Outcome<bool> {
+    let home = Path::new(HOME);
+    let drivers = lineup::read(&home.join("drivers.toml"), &options.build, &options.drivers)?;
+    let scenarios = read_scenarios(&home.join("scenarios"), &options.scenarios)?;
+    let folder = PathBuf::from(format!("target/conformance/run-{}", std::process::id()));
+    let folder = std::path::absolute(folder)?;
+    std::fs::create_dir_all(&folder)?;
+    let suite = Suite { scenarios, drivers, folder: folder.clone(), jobs: options.jobs };
+    let report = suite.run();
+    println!("\n{}", report.table.to_text());
+    let path = home.join("table.txt");
+    let whole = options.drivers.is_empty() && options.scenarios.is_empty();
+    if options.accept {
+        if !whole {
+            return Err("only a whole run can be accepted".into());
+        }
+        std::fs::write(&path, report.table.to_text())?;
+    }
+    let differences = report.table.differences(&table::committed(&path)?, whole);
+    for difference in &differences {
+        println!("{difference}");
+    }
+    println!("{} passed, {} failed", report.passed, report.failed);
+    let good = report.failed == 0 && differences.is_empty();
+    if good {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(good)
+}
+
+fn read_scenarios(folder: &Path, only: &[String]) -> Outcome<Vec<scenario::Scenario>> {
+    let mut scenarios = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "scenario") {
+            scenarios.push(scenario::read(&path)?);
+        }
+    }
+    scenarios.sort_by(|one, other| one.name.cmp(&other.name));
+    for name in only {
+        if !scenarios.iter().any(|scenario| scenario.name == *name) {
+            return Err(format!("there is no scenario '{name}'").into());
+        }
+    }
+    scenarios.retain(|scenario| only.is_empty() || only.contains(&scenario.name));
+    Ok(scenarios)
+}
