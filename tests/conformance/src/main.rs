@@ -1,6 +1,7 @@
 //! The runner of the conformance suite.
 //!
 //!     conformance [--build DIR] [--driver NAME ...] [--scenario NAME ...] [--jobs N] [--accept]
+//!                 [--lineup FILE]
 //!
 //! Run from the top of the repository. `--accept` writes the table that is committed anew.
 
@@ -30,6 +31,7 @@ const HOME: &str = "tests/conformance";
 
 struct Options {
     build: PathBuf,
+    lineup: PathBuf,
     drivers: Vec<String>,
     scenarios: Vec<String>,
     jobs: usize,
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
 fn parse(arguments: &[String]) -> Outcome<Options> {
     let mut options = Options {
         build: PathBuf::from("target/debug"),
+        lineup: PathBuf::from(HOME).join("drivers.toml"),
         drivers: Vec::new(),
         scenarios: Vec::new(),
         jobs: 3,
@@ -65,6 +68,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--build" => options.build = PathBuf::from(value),
+            "--lineup" => options.lineup = PathBuf::from(value),
             "--driver" => options.drivers.push(value.clone()),
             "--scenario" => options.scenarios.push(value.clone()),
             "--jobs" => options.jobs = value.parse()?,
@@ -77,7 +81,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
 /// Whether all went as committed.
 fn run(options: &Options) -> Outcome<bool> {
     let home = Path::new(HOME);
-    let drivers = lineup::read(&home.join("drivers.toml"), &options.build, &options.drivers)?;
+    let drivers = lineup::read(&options.lineup, &options.build, &options.drivers)?;
     let scenarios = read_scenarios(&home.join("scenarios"), &options.scenarios)?;
     let folder = PathBuf::from(format!("target/conformance/run-{}", std::process::id()));
     let folder = std::path::absolute(folder)?;

@@ -42,6 +42,7 @@ impl Play<'_, '_> {
                 let (node, request) =
                     self.labels.remove(label).ok_or("no call has this label")?;
                 let answer = self.stage.wait(node, request)?;
+                check_promise(&answer)?;
                 Ok(expectation.check(&answer, &mut self.variables)?)
             }
         }
@@ -78,6 +79,7 @@ impl Play<'_, '_> {
             if answer.words.get("code") == Some("DRIVER") {
                 return Err(format!("the driver is at a loss: {}", describe(&answer)).into());
             }
+            check_promise(&answer)?;
             let checked = call.expectation.check(&answer, &mut self.variables);
             let again = match call.persistence {
                 Persistence::Once => false,
@@ -353,6 +355,15 @@ impl Play<'_, '_> {
             std::thread::sleep(POLL_INTERVAL);
         }
     }
+}
+
+/// What every error promises, whatever is expected: only a call without effect may be made again.
+fn check_promise(answer: &Answer) -> Outcome<()> {
+    let may_repeat = answer.words.get("retriable") == Some("1");
+    if !answer.ok && may_repeat && answer.words.get("outcome") != Some("rejected") {
+        return Err(format!("it says that it is retriable: {}", describe(answer)).into());
+    }
+    Ok(())
 }
 
 fn find<'a>(arguments: &'a [(String, String)], name: &str) -> Option<&'a str> {
