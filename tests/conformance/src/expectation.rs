@@ -217,7 +217,9 @@ mod tests {
             assert!(check(text).is_err(), "{text}");
         }
         assert_eq!(check("ok index=$i"), Ok(()));
-        assert!(expectation("ok index=$i").check(&answer(true, "index=8"), &mut variables).is_err());
+        assert!(expectation("ok index=$i")
+            .check(&answer(true, "index=8"), &mut variables)
+            .is_err());
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //!
 //!     conformance [--build DIR] [--driver NAME ...] [--scenario NAME ...] [--jobs N] [--accept]
 //!                 [--lineup FILE]
+//!     conformance exit-matrix [--build DIR] [--driver NAME ...] [--case NAME ...] [--jobs N]
+//!                 [--lineup FILE] [--repetitions N] [--limit-seconds N]
 //!
 //! Run from the top of the repository. `--accept` writes the table that is committed anew.
 
+mod exit_matrix;
 mod expectation;
 mod lineup;
 mod play;
@@ -12,6 +15,7 @@ mod pool;
 mod port;
 mod process;
 mod relay;
+mod reopen;
 mod scenario;
 mod stage;
 mod suite;
@@ -22,7 +26,9 @@ mod value;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use exit_matrix::ExitMatrix;
 use suite::Suite;
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -34,13 +40,23 @@ struct Options {
     lineup: PathBuf,
     drivers: Vec<String>,
     scenarios: Vec<String>,
+    cases: Vec<String>,
     jobs: usize,
     accept: bool,
+    repetitions: usize,
+    /// How long the end of a program may take.
+    limit: Duration,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&arguments).and_then(|options| run(&options)) {
+    let result = match arguments.split_first() {
+        Some((verb, rest)) if verb == "exit-matrix" => {
+            parse(rest).and_then(|options| run_exit_matrix(&options))
+        }
+        _ => parse(&arguments).and_then(|options| run(&options)),
+    };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -56,8 +72,11 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         lineup: PathBuf::from(HOME).join("drivers.toml"),
         drivers: Vec::new(),
         scenarios: Vec::new(),
+        cases: Vec::new(),
         jobs: 3,
         accept: false,
+        repetitions: 1,
+        limit: Duration::from_secs(5),
     };
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
@@ -71,6 +90,9 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
             "--lineup" => options.lineup = PathBuf::from(value),
             "--driver" => options.drivers.push(value.clone()),
             "--scenario" => options.scenarios.push(value.clone()),
+            "--case" => options.cases.push(value.clone()),
+            "--repetitions" => options.repetitions = value.parse()?,
+            "--limit-seconds" => options.limit = Duration::from_secs(value.parse()?),
             "--jobs" => options.jobs = value.parse()?,
             _ => return Err(format!("{name} is not an option").into()),
         }
@@ -83,9 +105,7 @@ fn run(options: &Options) -> Outcome<bool> {
     let home = Path::new(HOME);
     let drivers = lineup::read(&options.lineup, &options.build, &options.drivers)?;
     let scenarios = read_scenarios(&home.join("scenarios"), &options.scenarios)?;
-    let folder = PathBuf::from(format!("target/conformance/run-{}", std::process::id()));
-    let folder = std::path::absolute(folder)?;
-    std::fs::create_dir_all(&folder)?;
+    let folder = fresh_folder()?;
     let suite = Suite { scenarios, drivers, folder: folder.clone(), jobs: options.jobs };
     let report = suite.run();
     println!("\n{}", report.table.to_text());
@@ -107,6 +127,36 @@ fn run(options: &Options) -> Outcome<bool> {
         std::fs::remove_dir_all(&folder)?;
     }
     Ok(good)
+}
+
+fn run_exit_matrix(options: &Options) -> Outcome<bool> {
+    let home = Path::new(HOME);
+    let folder = fresh_folder()?;
+    let matrix = ExitMatrix {
+        drivers: lineup::read(&options.lineup, &options.build, &options.drivers)?,
+        codes: table::committed(&home.join("exit-codes.txt"))?,
+        only: options.cases.clone(),
+        repetitions: options.repetitions,
+        limit: options.limit,
+        jobs: options.jobs,
+        folder: folder.clone(),
+    };
+    let (passed, failed) = matrix.run();
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 {
+        std::fs::remove_dir_all(&folder)?;
+    } else {
+        println!("what was left behind is in {}", folder.display());
+    }
+    Ok(failed == 0)
+}
+
+/// A folder of this run's own.
+fn fresh_folder() -> Outcome<PathBuf> {
+    let folder = format!("target/conformance/run-{}", std::process::id());
+    let folder = std::path::absolute(folder)?;
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 fn read_scenarios(folder: &Path, only: &[String]) -> Outcome<Vec<scenario::Scenario>> {

@@ -39,8 +39,7 @@ impl Play<'_, '_> {
             Action::Call(call) => self.call(call, round),
             Action::Stage(words) => self.stage(words),
             Action::Await { label, expectation } => {
-                let (node, request) =
-                    self.labels.remove(label).ok_or("no call has this label")?;
+                let (node, request) = self.labels.remove(label).ok_or("no call has this label")?;
                 let answer = self.stage.wait(node, request)?;
                 check_promise(&answer)?;
                 Ok(expectation.check(&answer, &mut self.variables)?)

@@ -148,9 +148,8 @@ fn split(line: &str) -> Result<Vec<String>, String> {
 }
 
 fn is_setting(word: &str) -> bool {
-    const SETTINGS: &[&str] = &[
-        "nodes:", "together:", "mixed:", "backwards:", "needs:", "relays:", "open:", "group:",
-    ];
+    const SETTINGS: &[&str] =
+        &["nodes:", "together:", "mixed:", "backwards:", "needs:", "relays:", "open:", "group:"];
     SETTINGS.contains(&word)
 }
 
@@ -176,7 +175,8 @@ fn setting(settings: &mut Settings, words: &[String]) -> Result<(), String> {
 fn step(mut words: Vec<String>) -> Result<Step, String> {
     let mut repeat = 1;
     if words[0] == "repeat" {
-        repeat = words.get(1).and_then(|count| count.parse().ok()).ok_or("repeat what how often?")?;
+        repeat =
+            words.get(1).and_then(|count| count.parse().ok()).ok_or("repeat what how often?")?;
         words.drain(..2);
     }
     let first = words.first().ok_or("repeat needs a step")?;
@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_step_is_read_with_all_that_it_may_have() {
-        let text = "# Shows it.\nnodes: 3\nretry 1 propose data='set(a b,c)' => ok index=$i # why\n";
+        let text =
+            "# Shows it.\nnodes: 3\nretry 1 propose data='set(a b,c)' => ok index=$i # why\n";
         let scenario = parse("it", text).expect("it is a scenario");
         assert_eq!(scenario.settings.nodes, 3);
         let Action::Call(call) = &scenario.steps[0].action else { panic!("it is a call") };

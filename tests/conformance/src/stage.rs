@@ -184,8 +184,7 @@ impl<'a> Stage<'a> {
     fn place(&mut self, node: u64) -> Outcome<&mut Place> {
         if !self.places.contains_key(&node) {
             let port = Port::reserve()?;
-            let relay =
-                self.settings.relays.then(|| Relay::start(port.address)).transpose()?;
+            let relay = self.settings.relays.then(|| Relay::start(port.address)).transpose()?;
             self.places.insert(node, Place { port, relay });
         }
         self.places.get_mut(&node).ok_or_else(|| "the node has no place".into())

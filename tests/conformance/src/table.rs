@@ -27,7 +27,11 @@ impl Table {
         }
     }
 
-    fn get(&self, row: &str, column: &str) -> &str {
+    pub fn rows(&self) -> &[String] {
+        &self.rows
+    }
+
+    pub fn get(&self, row: &str, column: &str) -> &str {
         self.cells.get(&(row.to_string(), column.to_string())).map_or("-", String::as_str)
     }
 

@@ -4,8 +4,18 @@ use libraft_conformance::words::{hex, unhex};
 
 /// Arguments and fields that are hexadecimal on the line, and readable in scenarios.
 const HEXADECIMAL: &[&str] = &[
-    "data", "key", "value", "directory", "state", "listen", "advertise", "result", "message",
-    "address", "leader_address", "failure",
+    "data",
+    "key",
+    "value",
+    "directory",
+    "state",
+    "listen",
+    "advertise",
+    "result",
+    "message",
+    "address",
+    "leader_address",
+    "failure",
 ];
 
 /// An argument as it goes over the line.

@@ -205,18 +205,19 @@ impl Host {
         });
         refused(&id, || {
             let group = self.started(&request)?.group;
-            Ok(match request.command.as_str() {
-                "read_index" => group.read_index(completer)?,
-                "take_snapshot" => group.take_snapshot(completer)?,
+            let accepted = match request.command.as_str() {
+                "read_index" => group.read_index(completer),
+                "take_snapshot" => group.take_snapshot(completer),
                 "transfer_leadership" => {
-                    group.transfer_leadership(request.number("to")?, completer)?
+                    group.transfer_leadership(request.number("to")?, completer)
                 }
                 _ => {
                     let steps = request.list("steps")?;
                     let steps: Result<Vec<Change>, String> = steps.into_iter().map(step).collect();
-                    group.change_membership(steps?, completer)?
+                    group.change_membership(steps?, completer)
                 }
-            })
+            };
+            Ok(accepted?)
         });
     }
 
@@ -269,7 +270,10 @@ impl Host {
             let node = self.node(&request)?;
             let tell = Box::new(move |result: Result<(), Error>| {
                 let mut words = Words::default();
-                words.push("code", result.map_or_else(|error| code_name(error.code), |()| "OK".into()));
+                words.push(
+                    "code",
+                    result.map_or_else(|error| code_name(error.code), |()| "OK".into()),
+                );
                 answer(&id, Ok(words));
             });
             self.started(&request)?.machine.close_in_next_apply(CloseInCallback { node, tell });
@@ -282,7 +286,11 @@ impl Host {
         let group_id = request.number("group")?;
         let on = request.text("on")? == "1";
         let listener = move |notice| line::say(&status::event(node_id, group_id, &notice));
-        self.started(request)?.group.set_listener(if on { Some(Box::new(listener)) } else { None })?;
+        self.started(request)?.group.set_listener(if on {
+            Some(Box::new(listener))
+        } else {
+            None
+        })?;
         Ok(())
     }
 

@@ -39,6 +39,8 @@ pub struct Shared {
     ledger: Mutex<Ledger>,
     behaviour: Mutex<Behaviour>,
     released: Condvar,
+    /// Applies that were begun while they block or pend.
+    entered: Condvar,
 }
 
 /// What `machine` tells it.
@@ -50,6 +52,8 @@ struct Behaviour {
     pend: String,
     releases: u64,
     close: Option<CloseInCallback>,
+    /// An `apply` that blocks or pends has begun.
+    inside: bool,
 }
 
 /// Closes a node from inside of `apply`, and tells what came of it.
@@ -110,6 +114,13 @@ impl Shared {
         self.released.notify_all();
     }
 
+    /// Waits until an `apply` that blocks or pends has begun.
+    pub fn wait_entered(&self) {
+        let behaviour = lock(&self.behaviour);
+        let entered = self.entered.wait_while(behaviour, |behaviour| !behaviour.inside);
+        drop(entered.unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub fn close_in_next_apply(&self, close: CloseInCallback) {
         lock(&self.behaviour).close = Some(close);
     }
@@ -133,6 +144,8 @@ impl Shared {
     fn apply(&self, request: Apply) {
         let (block, close) = {
             let mut behaviour = lock(&self.behaviour);
+            behaviour.inside = behaviour.pend == "apply" || !behaviour.block.is_zero();
+            self.entered.notify_all();
             (behaviour.block, behaviour.close.take())
         };
         std::thread::sleep(block);

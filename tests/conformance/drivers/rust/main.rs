@@ -1,5 +1,6 @@
 //! The driver of Rust: see tests/conformance/PROTOCOL.md.
 
+mod exit;
 mod host;
 mod line;
 mod machine;
@@ -7,23 +8,25 @@ mod status;
 
 use std::io::BufRead;
 use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use libraft_conformance::words::hex;
 
-fn main() {
+fn main() -> Result<ExitCode, libraft::Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => serve(),
+        [] => Ok(serve()),
+        ["exit", case, directory] => exit::run(case, directory),
         _ => {
             eprintln!("usage: driver-rust [exit CASE DIRECTORY]");
-            std::process::exit(2);
+            Ok(ExitCode::from(2))
         }
     }
 }
 
 /// Serves the lines of the input until it ends; then the process ends at once.
-fn serve() {
+fn serve() -> ExitCode {
     let runtime = std::env::current_exe().unwrap_or_default();
     let runtime = hex(runtime.as_os_str().as_bytes());
     line::say(&format!("! driver language=rust runtime={runtime} protocol=1"));
@@ -37,5 +40,5 @@ fn serve() {
             }
         }
     }
-    std::process::exit(0);
+    std::process::exit(0)
 }
