@@ -296,7 +296,7 @@
 #define LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT 306
 
 /**
- * This replica was removed from the group.
+ * This replica was removed from the group. If its node is added again, it comes back by itself.
  */
 #define LIBRAFT_ERR_REMOVED 307
 
@@ -867,7 +867,9 @@ typedef struct {
   uint64_t group_id;
   /**
    * The members that form the group, the same on all of them, in any order. NULL and 0: go on
-   * with what the data directory holds, or wait to be added.
+   * with what the data directory holds, or wait to be added. Once the group has formed, other
+   * nodes are an error; other addresses of the same nodes are tried beside those that the group
+   * knows, so that all nodes may move at once.
    */
   const libraft_initial_member *initial_members;
   /**

@@ -64,7 +64,7 @@ pub enum Code {
     UnknownMember = 305,
     /// The initial members contradict what the data directory holds.
     InitialMembersConflict = 306,
-    /// This replica was removed from the group.
+    /// This replica was removed from the group. If its node is added again, it comes back by itself.
     Removed = 307,
 
     // 4xx: the disk.

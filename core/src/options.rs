@@ -72,7 +72,8 @@ pub struct GroupOptions {
     /// The group's id, not 0.
     pub group_id: GroupId,
     /// The members that form the group, identical on all of them, in any order. Empty: wait to be added (or, if the
-    /// data directory holds the group, go on).
+    /// data directory holds the group, go on). Once the group has formed, other nodes are an error; other addresses of
+    /// the same nodes are tried beside those that the group knows, so that all nodes may move at once.
     pub initial_members: Vec<InitialMember>,
     /// The largest proposal in bytes.
     pub proposal_bytes_max: u64,

@@ -1,61 +1,16 @@
-//! Members that come, go, are replaced and move, over the public API.
+//! Members that come, are promoted, replaced and lead, over the public API.
 
 mod support;
 
-use std::net::TcpListener;
-
-use libraft::{Change, Code, Group, GroupOptions, MemberRole, Node, NodeOptions, Outcome, Role};
+use libraft::{Change, Code, MemberRole, Node, Outcome, Role};
+use support::membership::{
+    add_learner, add_voter, change_at_leader, restart_all, roles, same_everywhere, waiting,
+};
 use support::{
     change, cluster, cluster_with, completer, eventually, group_options, keeping_nothing, leader,
-    node_options, propose, propose_many, read, recorder, reopen, same_texts, status, take_snapshot,
-    transfer, Behaviour, Folder, Member, PATIENCE,
+    node_options, propose, propose_many, recorder, reopen, status, take_snapshot, transfer,
+    Behaviour, Folder, PATIENCE,
 };
-
-fn waiting() -> GroupOptions {
-    keeping_nothing(group_options(&[]))
-}
-
-fn add_voter(folder: &Folder, node_id: u64) -> Change {
-    Change::AddVoter { node_id, address: folder.address(node_id) }
-}
-
-fn add_learner(folder: &Folder, node_id: u64) -> Change {
-    Change::AddLearner { node_id, address: folder.address(node_id) }
-}
-
-/// Node id and role of every member, as a member sees them.
-fn roles(group: &Group) -> Vec<(u64, MemberRole)> {
-    let members = group.members().unwrap();
-    members.into_iter().map(|member| (member.node_id, member.role)).collect()
-}
-
-/// Repeats a change at whoever leads until it is made: leadership may move, and a learner may lag.
-fn change_at_leader(members: &[Member], changes: &[Change]) {
-    eventually("the change", || {
-        let leading = leader(members);
-        change(&members[leading].group, changes.to_vec()).ok()
-    });
-}
-
-/// Restarts every node, and waits until all serve.
-fn restart_all(folder: &Folder, members: Vec<Member>) -> Vec<Member> {
-    let ids: Vec<u64> =
-        members.iter().map(|member| member.node.status().unwrap().node_id).collect();
-    members.iter().for_each(|member| member.node.close().unwrap());
-    drop(members);
-    let again = ids.iter().map(|id| reopen(folder, *id, waiting(), Behaviour::default()));
-    let again: Vec<Member> = again.collect();
-    again.iter().for_each(|member| member.group.wait_ready(PATIENCE).unwrap());
-    again
-}
-
-fn same_everywhere(members: &[Member]) {
-    let leading = leader(members);
-    read(&members[leading].group).unwrap();
-    for member in members {
-        same_texts(&member.probe, &members[leading].probe);
-    }
-}
 
 #[test]
 fn a_fourth_node_is_added_as_a_voter_catches_up_by_snapshot_and_survives_restarts_of_all() {
@@ -109,63 +64,6 @@ fn a_learner_receives_everything_votes_for_nobody_and_is_promoted_once_it_has_ca
     let members = restart_all(&folder, members);
     assert_eq!(roles(&members[0].group), [(1, MemberRole::Voter), (2, MemberRole::Learner)]);
     same_everywhere(&members);
-}
-
-#[test]
-fn a_removed_follower_says_so_now_and_after_a_restart_and_the_others_go_on() {
-    let folder = Folder::new();
-    let mut members = cluster(&folder, 3, |_| Behaviour::default());
-    let leading = leader(&members);
-    let removed = (leading + 1) % 3;
-    let node_id = removed as u64 + 1;
-    change(&members[leading].group, vec![Change::Remove { node_id }]).unwrap();
-    let failure = eventually("the removal", || status(&members[removed].group).failure);
-    assert_eq!(failure.code, Code::Removed);
-    let error = propose(&members[removed].group, "refused").unwrap_err();
-    assert_eq!((error.code, error.outcome), (Code::Removed, Outcome::Rejected));
-    propose(&members[leading].group, "two are enough").unwrap();
-    members.remove(removed).node.close().unwrap();
-    let again = reopen(&folder, node_id, waiting(), Behaviour::default());
-    let failure = eventually("it still says so", || status(&again.group).failure);
-    assert_eq!(failure.code, Code::Removed);
-    assert_eq!(again.group.wait_ready(PATIENCE).unwrap_err().code, Code::Removed);
-    same_everywhere(&members);
-}
-
-#[test]
-fn a_member_that_was_removed_while_it_was_away_learns_it_when_it_comes_back() {
-    let folder = Folder::new();
-    let mut members = cluster(&folder, 3, |_| Behaviour::default());
-    let leading = leader(&members);
-    let removed = (leading + 1) % 3;
-    let node_id = removed as u64 + 1;
-    members.remove(removed).node.close().unwrap();
-    let before = status(&members[leader(&members)].group).term;
-    change_at_leader(&members, &[Change::Remove { node_id }]);
-    let again = reopen(&folder, node_id, waiting(), Behaviour::default());
-    let failure = eventually("the removal", || status(&again.group).failure);
-    assert_eq!(failure.code, Code::Removed);
-    let after = status(&members[leader(&members)].group).term;
-    assert_eq!(before, after, "whoever was removed disturbs nobody");
-}
-
-#[test]
-fn a_leader_that_removes_itself_steps_down_and_another_one_takes_over_at_once() {
-    let folder = Folder::new();
-    let mut members = cluster(&folder, 3, |_| Behaviour::default());
-    let old = leader(&members);
-    let completion =
-        change(&members[old].group, vec![Change::Remove { node_id: old as u64 + 1 }]).unwrap();
-    assert!(completion.index > 0);
-    let failure = eventually("the removal", || status(&members[old].group).failure);
-    assert_eq!(failure.code, Code::Removed);
-    let removed = members.remove(old);
-    eventually("a proposal at the others", || propose(&members[0].group, "goes on").ok());
-    assert_eq!(roles(&members[0].group).len(), 2);
-    same_everywhere(&members);
-    // Nothing more happens to it; its group can be stopped, and its node closed.
-    removed.group.stop().unwrap();
-    removed.node.close().unwrap();
 }
 
 #[test]
@@ -301,94 +199,5 @@ fn leadership_is_handed_to_each_member_in_turn() {
     let elsewhere = transfer(&members[(leading + 1) % 3].group, 1).unwrap_err();
     assert_eq!(elsewhere.code, Code::NotLeader);
     transfer(&members[leading].group, leading as u64 + 1).unwrap();
-    same_everywhere(&members);
-}
-
-/// Opens a node again where it was not before.
-fn reopen_elsewhere(folder: &Folder, node_id: u64) -> Member {
-    let listen_address = folder.address(node_id + 100);
-    let options = NodeOptions { listen_address, ..node_options(folder, node_id) };
-    let node = Node::open(options).unwrap();
-    let (machine, probe) = recorder(Behaviour::default());
-    let group = node.start_group(waiting(), machine).unwrap();
-    Member { node, group, probe }
-}
-
-#[test]
-fn a_member_that_moved_comes_back_by_itself_even_if_it_needs_a_snapshot() {
-    let folder = Folder::new();
-    let mut members = cluster_with(&folder, 3, |_| Behaviour::default(), keeping_nothing);
-    propose(&members[0].group, "before").unwrap();
-    members.pop().unwrap().node.close().unwrap();
-    eventually("a leader of two", || propose(&members[0].group, "missed").ok());
-    for member in &members {
-        read(&member.group).unwrap();
-        take_snapshot(&member.group).unwrap();
-    }
-    // Somebody else listens at the old address, and says nothing.
-    let squatter = TcpListener::bind(folder.address(3)).unwrap();
-    members.push(reopen_elsewhere(&folder, 3));
-    members[2].group.wait_ready(PATIENCE).unwrap();
-    assert_eq!(members[2].probe.restores(), 1);
-    propose(&members[2].group, "from the new place").unwrap();
-    same_everywhere(&members);
-    drop(squatter);
-}
-
-#[test]
-fn a_changed_address_is_told_to_all_members_and_used_after_restarts() {
-    let folder = Folder::new();
-    let mut members = cluster_with(&folder, 3, |_| Behaviour::default(), keeping_nothing);
-    members.pop().unwrap().node.close().unwrap();
-    let address = folder.address(103);
-    change_at_leader(&members, &[Change::SetAddress { node_id: 3, address: address.clone() }]);
-    for member in &members {
-        eventually("the new address", || {
-            (member.group.members().unwrap()[2].address == address).then_some(())
-        });
-    }
-    members.push(reopen_elsewhere(&folder, 3));
-    members[2].group.wait_ready(PATIENCE).unwrap();
-    // The two others find it there without having heard of it otherwise.
-    members.iter().for_each(|member| member.node.close().unwrap());
-    let members: Vec<Member> = [1, 2]
-        .map(|node_id| reopen(&folder, node_id, waiting(), Behaviour::default()))
-        .into_iter()
-        .chain([reopen_elsewhere(&folder, 3)])
-        .collect();
-    for member in &members {
-        member.group.wait_ready(PATIENCE).unwrap();
-        propose(&member.group, "found").unwrap();
-    }
-    same_everywhere(&members);
-}
-
-#[test]
-fn two_members_that_moved_at_once_find_each_other_when_the_leader_is_told() {
-    let folder = Folder::new();
-    let members = cluster_with(&folder, 3, |_| Behaviour::default(), keeping_nothing);
-    propose(&members[0].group, "before").unwrap();
-    members[1..].iter().for_each(|member| member.node.close().unwrap());
-    let moved = [2, 3].map(|node_id| reopen_elsewhere(&folder, node_id));
-    let members: Vec<Member> = members.into_iter().take(1).chain(moved).collect();
-    // Both have told the first where they are, so there is a leader; but they may not know of each other.
-    let steps = [2, 3].map(|node_id| {
-        let address = folder.address(node_id + 100);
-        Change::SetAddress { node_id, address }
-    });
-    change_at_leader(&members, &steps);
-    for member in &members {
-        member.group.wait_ready(PATIENCE).unwrap();
-        let addresses = member.group.members().unwrap().into_iter().map(|member| member.address);
-        let expected = [1, 102, 103].map(|number| folder.address(number));
-        assert_eq!(addresses.collect::<Vec<_>>(), expected);
-        propose(&member.group, "found").unwrap();
-    }
-    for node_id in [1, 2, 3] {
-        eventually("each can lead", || {
-            transfer(&members[leader(&members)].group, node_id).ok()?;
-            members.iter().all(|member| propose(&member.group, "led").is_ok()).then_some(())
-        });
-    }
     same_everywhere(&members);
 }

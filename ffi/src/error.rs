@@ -63,7 +63,7 @@ pub const LIBRAFT_ERR_MEMBERSHIP_BUSY: i32 = 304;
 pub const LIBRAFT_ERR_UNKNOWN_MEMBER: i32 = 305;
 /// The initial members contradict what the data directory holds.
 pub const LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT: i32 = 306;
-/// This replica was removed from the group.
+/// This replica was removed from the group. If its node is added again, it comes back by itself.
 pub const LIBRAFT_ERR_REMOVED: i32 = 307;
 
 // 4xx: the disk.

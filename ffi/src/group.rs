@@ -69,7 +69,9 @@ pub struct libraft_group_options {
     /// The group's id within the cluster, not 0.
     pub group_id: u64,
     /// The members that form the group, the same on all of them, in any order. NULL and 0: go on
-    /// with what the data directory holds, or wait to be added.
+    /// with what the data directory holds, or wait to be added. Once the group has formed, other
+    /// nodes are an error; other addresses of the same nodes are tried beside those that the group
+    /// knows, so that all nodes may move at once.
     pub initial_members: *const libraft_initial_member,
     /// How many.
     pub initial_members_count: usize,

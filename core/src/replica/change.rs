@@ -8,7 +8,7 @@ use super::core::{Phase, Replica};
 use super::effect::{Completion, Notice};
 use super::event::MemberChange;
 use super::membership::{same_configuration, Seat};
-use super::start;
+use super::removal::Removal;
 use crate::error::{Code, Error, Outcome, Result};
 use crate::ids::{Index, NodeId, RaftId, Term};
 use crate::log::Record;
@@ -163,13 +163,14 @@ impl<C> Replica<C> {
         }
         self.membership = membership;
         self.history.push_back((entry.index, change.membership().clone()));
+        self.configuration_number = self.persist.next_number();
         self.out.records.push(Record::Membership {
             index: entry.index,
             membership: change.membership().clone(),
         });
         let (members, contacts) = (&self.membership, &mut self.contacts);
         contacts.retain(|(raft_id, _)| *raft_id >= members.next_raft_id);
-        self.out.peers = Some(self.membership.peers(self.options.node_id));
+        self.out.peers = Some(self.peers());
         self.out.notices.push(Notice::Membership { index: entry.index });
         self.configuration_in_force(entry.index, entry.term);
         Ok(())
@@ -193,10 +194,10 @@ impl<C> Replica<C> {
             let completion = Completion { index, term, ..Completion::default() };
             self.out.completions.push((call.completion, Ok(completion)));
         }
-        let seat = self.membership.get(self.meta.raft_id).map(|member| member.seat());
-        if seat.is_none() {
-            return self.hand_over_and_stop();
+        if self.membership.is_dead(self.meta.raft_id) {
+            return self.hand_over_and_leave();
         }
+        let seat = self.membership.get(self.meta.raft_id).map(|member| member.seat());
         let Some(raft) = self.raft.as_mut() else { return };
         if seat != Some(Seat::Voter) && raft.raft.state == StateRole::Leader {
             let term = raft.raft.term;
@@ -206,7 +207,7 @@ impl<C> Replica<C> {
 
     /// This replica was removed. A leader first asks the voter that holds most of the log to take
     /// over.
-    fn hand_over_and_stop(&mut self) {
+    fn hand_over_and_leave(&mut self) {
         if let Some(raft) = self.raft.as_mut().filter(|raft| raft.raft.state == StateRole::Leader) {
             let voters = self.membership.voters().map(|member| member.raft_id);
             let matched = |raft_id: &u64| raft.raft.prs().get(*raft_id).map(|p| p.matched);
@@ -216,7 +217,7 @@ impl<C> Replica<C> {
             let messages = std::mem::take(&mut raft.raft.msgs);
             self.send_raft(messages);
         }
-        self.fail(start::removed());
+        self.removed(Removal::Unconfirmed);
     }
 
     /// A committed entry of `term` was handed out: a change of an earlier term will never come.

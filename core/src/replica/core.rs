@@ -20,6 +20,7 @@ use super::observe::Observed;
 use super::pending::Proposals;
 use super::persist::PersistQueue;
 use super::reads::Reads;
+use super::removal::Removal;
 use super::snapshots::Snapshots;
 use super::start;
 use super::storage::ReplicaStorage;
@@ -72,6 +73,8 @@ pub(super) enum Phase {
     /// An initial member that has not met all others.
     Forming(Forming),
     Active,
+    /// It was removed from the group. See [`super::removal`].
+    Removed(Removal),
     Stopped,
 }
 
@@ -109,6 +112,8 @@ pub struct Replica<C> {
     pub(super) space: bool,
     /// The messages in flight to one peer that raft-rs was last told to allow.
     pub(super) window: usize,
+    /// The number of the effects that the newest configuration is recorded with.
+    pub(super) configuration_number: u64,
     pub(super) refused_messages: u64,
     pub(super) jitter: u64,
     /// Whether there was an event since the last drain.
@@ -176,6 +181,7 @@ impl<C> Replica<C> {
             now: 0,
             space: true,
             window: 0,
+            configuration_number: 0,
             refused_messages: 0,
             jitter: options.jitter,
             stepped: true,
@@ -284,6 +290,7 @@ impl<C> Replica<C> {
         self.proposals.expire(self.now, &mut self.out.completions);
         self.reads.expire(self.now, &mut self.out.completions);
         self.expire_calls();
+        self.ask_whether_removed();
         let may_campaign = self.may_campaign();
         self.ask_for_state();
         if let Some(raft) = self.raft.as_mut() {
@@ -297,11 +304,14 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether raft-rs may start an election. It must not while a snapshot is on its way to the
+    /// Whether raft-rs may start an election. It must not when the replica was removed, while a snapshot is on its way to the
     /// disk, or while the machine's state ends before the log begins, and a single voter must not
     /// before its log is durable.
     pub(super) fn may_campaign(&self) -> bool {
         let Some(raft) = self.raft.as_ref() else { return false };
+        if self.is_removed() {
+            return false;
+        }
         let alone = raft.raft.prs().is_singleton();
         !self.snapshots.is_installing()
             && !self.snapshots.needs_state
@@ -315,8 +325,7 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Puts the replica out of service for good. What never left is rejected; of the rest nobody
-    /// knows.
+    /// Puts the replica out of service for good.
     pub(super) fn fail(&mut self, error: Error) {
         if matches!(self.phase, Phase::Stopped) {
             return;
@@ -328,8 +337,12 @@ impl<C> Replica<C> {
     }
 
     fn stop(&mut self, error: Error) {
-        if !matches!(self.phase, Phase::Stopped) {
-            self.end(&error);
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        let was_removed = self.is_removed();
+        self.end(&error);
+        if !was_removed {
             self.failure = Some(error);
         }
     }
@@ -337,7 +350,14 @@ impl<C> Replica<C> {
     fn end(&mut self, error: &Error) {
         self.phase = Phase::Stopped;
         self.raft = None;
+        self.complete_all(error);
+        self.notice(Observed::stopped(self));
+    }
+
+    /// Completes every call. What never left is rejected; of the rest nobody knows.
+    pub(super) fn complete_all(&mut self, error: &Error) {
         self.forwarded.clear();
+        self.forwarded_bytes = 0;
         let rejected = || Error { outcome: Outcome::Rejected, ..error.clone() };
         let unknown = || Error { outcome: Outcome::Unknown, ..error.clone() };
         let done = &mut self.out.completions;
@@ -345,12 +365,11 @@ impl<C> Replica<C> {
         self.proposals.complete_terms(|_| true, done, unknown);
         self.reads.reject_all(done, rejected);
         self.end_calls(error);
-        self.notice(Observed::stopped(self));
     }
 
     /// The error of calls that come after the end.
     pub(super) fn ended(&self) -> Option<Error> {
-        if !matches!(self.phase, Phase::Stopped) {
+        if !matches!(self.phase, Phase::Stopped | Phase::Removed(_)) {
             return None;
         }
         let error = self.failure.clone();

@@ -13,6 +13,7 @@ use super::core::{Phase, Replica};
 use super::membership::{Member, Membership, Seat};
 use super::message::{Envelope, PeerIdentity, PeerMessage};
 use super::meta::{formation_id, members_digest};
+use super::removal::Removal;
 use super::start;
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, RaftId, Uuid};
@@ -229,7 +230,7 @@ impl<C> Replica<C> {
             return self.drop_message("a formation message contradicts its connection");
         }
         match &self.phase {
-            Phase::Stopped => {}
+            Phase::Removed(_) | Phase::Stopped => {}
             Phase::Waiting => {
                 self.refuse_peer(peer, from, Code::InitialMembersConflict, WAITS);
             }
@@ -306,7 +307,7 @@ impl<C> Replica<C> {
                     self.complain(Error::rejected(code, message));
                 }
             }
-            (Phase::Active, Code::Removed) => self.fail(start::removed()),
+            (Phase::Active | Phase::Removed(_), Code::Removed) => self.removed(Removal::Confirmed),
             _ => self.drop_message("a refusal that makes no sense"),
         }
     }

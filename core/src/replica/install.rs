@@ -38,7 +38,7 @@ impl<C> Replica<C> {
         snapshot: ReceivedSnapshot,
     ) {
         let ReceivedSnapshot { snapshot, index, term: snapshot_term, membership: bytes } = snapshot;
-        if self.raft.is_none() || self.snapshots.installing.is_some() {
+        if self.raft.is_none() || self.is_removed() || self.snapshots.installing.is_some() {
             return;
         }
         if !self.knows_sender(peer, from) {
@@ -80,6 +80,7 @@ impl<C> Replica<C> {
         self.write_shown_index(shown_index);
         self.history.clear();
         self.history.push_back((index, membership.clone()));
+        self.configuration_number = self.persist.next_number();
         let (members, contacts) = (&self.membership, &mut self.contacts);
         contacts.retain(|(raft_id, _)| *raft_id >= members.next_raft_id);
         let Some(raft) = self.raft.as_mut() else { return Ok(0) };
@@ -88,7 +89,7 @@ impl<C> Replica<C> {
         self.out.records.push(Record::Reset { index, term, membership, snapshot, hard_state });
         self.apply.jump(index);
         self.snapshots.replaced(Installing { snapshot, index, term, durable: false });
-        self.out.peers = Some(self.membership.peers(self.options.node_id));
+        self.out.peers = Some(self.peers());
         self.out.notices.push(Notice::Membership { index });
         // What became of the calls that the snapshot may contain, nobody can tell any more.
         let lost = || {
@@ -129,7 +130,7 @@ impl<C> Replica<C> {
 
     /// A machine whose state ends before the log begins asks the leader for a snapshot.
     pub(super) fn ask_for_state(&mut self) {
-        if !self.snapshots.needs_state || self.snapshots.installing.is_some() {
+        if !self.snapshots.needs_state || self.is_removed() || self.snapshots.installing.is_some() {
             return;
         }
         if let Some(raft) = self.raft.as_mut() {

@@ -31,6 +31,7 @@ mod persist;
 mod reads;
 mod ready;
 mod receive;
+mod removal;
 mod snapshots;
 mod start;
 mod storage;

@@ -4,9 +4,11 @@ use raft::StateRole;
 
 use super::core::{Phase, Replica, ReplicaStatus};
 use super::effect::{Notice, Role};
+use super::message::PeerIdentity;
 use crate::error::Leader;
 use crate::group::Member;
 use crate::ids::{RaftId, Term, Uuid};
+use crate::options::InitialMember;
 
 /// What was last seen of raft-rs, to notice changes.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +35,20 @@ impl<C> Replica<C> {
     /// The snapshot that replaced the log and is not yet in the machine.
     pub fn installing_snapshot(&self) -> Option<Uuid> {
         self.snapshots.installing.as_ref().map(|installing| installing.snapshot)
+    }
+
+    /// Whom to be connected to: the other members, where the group says that they are and then where
+    /// this node was told at its start. So all of them may move at once, with a new list of the same
+    /// initial members for each.
+    pub(super) fn peers(&self) -> Vec<(PeerIdentity, String)> {
+        let mut peers = self.membership.peers(self.options.node_id);
+        for InitialMember { node_id, address } in &self.options.initial_members {
+            let member = peers.iter().find(|(peer, _)| peer.node_id == *node_id);
+            if let Some((peer, _)) = member.filter(|(_, known)| known != address) {
+                peers.push((*peer, address.clone()));
+            }
+        }
+        peers
     }
 
     pub fn members(&self) -> Vec<Member> {
@@ -78,6 +94,9 @@ impl<C> Replica<C> {
     /// Looks at raft-rs after it was used: draws the election timeout when it was reset, and tells
     /// what changed.
     pub(super) fn settle(&mut self) {
+        if self.is_removed() {
+            return self.notice(Observed::stopped(self));
+        }
         let Some(raft) = self.raft.as_mut() else { return self.notice(Observed::stopped(self)) };
         let now = Observed {
             role: match raft.raft.state {
@@ -125,7 +144,7 @@ impl<C> Replica<C> {
 impl Observed {
     pub fn stopped<C>(replica: &Replica<C>) -> Observed {
         let role = match replica.phase {
-            Phase::Stopped => Role::Stopped,
+            Phase::Removed(_) | Phase::Stopped => Role::Stopped,
             _ => Role::Forming,
         };
         Observed { role, term: replica.observed.term, leader: 0 }

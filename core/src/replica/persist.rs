@@ -80,6 +80,11 @@ impl PersistQueue {
         });
     }
 
+    /// Whether the effects with this number are durable.
+    pub fn is_durable(&self, number: u64) -> bool {
+        number <= self.durable
+    }
+
     pub fn persisted(&mut self, number: u64) {
         self.durable = self.durable.max(number);
     }

@@ -31,8 +31,10 @@ impl<C> Replica<C> {
                 break;
             }
         }
-        self.feed_machine();
-        self.drive_snapshots();
+        if !self.is_removed() {
+            self.feed_machine();
+            self.drive_snapshots();
+        }
         self.refresh_membership();
         self.fit_window(0);
         if let Some(raft) = self.raft.as_mut() {

@@ -8,7 +8,6 @@ use super::core::{Phase, Replica};
 use super::message::{Envelope, PeerIdentity, PeerMessage};
 use super::start;
 use super::validate;
-use crate::error::Code;
 use crate::ids::{NodeId, RaftId, Uuid, NUMBER_LIMIT};
 
 /// Senders remembered that are newer than this replica's membership.
@@ -35,7 +34,8 @@ impl<C> Replica<C> {
         if let PeerMessage::Refused { code, message } = &envelope.body {
             let member = self.membership.get(from).map(|member| member.identity());
             let stranger = member.is_some_and(|identity| identity != peer)
-                || matches!(self.phase, Phase::Active) && envelope.formation != self.meta.formation;
+                || matches!(self.phase, Phase::Active | Phase::Removed(_))
+                    && envelope.formation != self.meta.formation;
             if to != self.meta.raft_id || stranger {
                 return self.drop_message("a refusal by someone who is not a member");
             }
@@ -44,6 +44,9 @@ impl<C> Replica<C> {
         let learns = self.raft.is_none() && self.learns_formation(envelope.formation);
         if self.raft.is_none() && !learns && !self.try_adopt(&envelope) {
             return;
+        }
+        if self.is_added_again(peer, &envelope) {
+            self.come_back(to);
         }
         if envelope.formation != self.meta.formation || to != self.meta.raft_id {
             return self.drop_message("it is meant for another formation or replica of the group");
@@ -57,18 +60,16 @@ impl<C> Replica<C> {
     /// A replica that waits to be added becomes what the first message of a leader, for its
     /// incarnation, says.
     fn try_adopt(&mut self, envelope: &Envelope) -> bool {
-        let is_leader = match &envelope.body {
-            PeerMessage::Raft(message) => {
-                matches!(message.get_msg_type(), MessageType::MsgAppend | MessageType::MsgHeartbeat)
-            }
-            _ => false,
-        };
         let is_initial = match &self.phase {
             // The others have formed; what is missing here is their answer, not a raft id.
             Phase::Forming(_) => envelope.to <= self.options.initial_members.len() as u64,
             _ => false,
         };
-        if !is_leader || is_initial || envelope.formation.is_nil() || envelope.to == 0 {
+        if !is_from_leader(envelope)
+            || is_initial
+            || envelope.formation.is_nil()
+            || envelope.to == 0
+        {
             return false;
         }
         self.meta.raft_id = envelope.to;
@@ -101,7 +102,7 @@ impl<C> Replica<C> {
             return false;
         }
         if self.membership.is_dead(from) {
-            self.refuse_peer(peer, from, Code::Removed, "this replica was removed from the group");
+            self.confirm_removal(peer, from);
             return false;
         }
         match self.contacts.iter().find(|(raft_id, _)| *raft_id == from) {
@@ -222,5 +223,15 @@ impl<C> Replica<C> {
                 tracing::debug!(group = self.options.group_id, "raft does not campaign: {error}");
             }
         }
+    }
+}
+
+/// Whether only a leader sends this.
+pub(super) fn is_from_leader(envelope: &Envelope) -> bool {
+    match &envelope.body {
+        PeerMessage::Raft(message) => {
+            matches!(message.get_msg_type(), MessageType::MsgAppend | MessageType::MsgHeartbeat)
+        }
+        _ => false,
     }
 }

@@ -16,6 +16,7 @@ use super::forming;
 use super::logging;
 use super::membership::{Membership, ADDRESS_BYTES_MAX};
 use super::meta::Meta;
+use super::removal::Removal;
 use super::storage::ReplicaStorage;
 use super::window;
 use crate::error::{Code, Error, Result};
@@ -161,7 +162,7 @@ fn resume<C>(
     replica.snapshots.needs_state = unrestored.is_none() && applied < group.compacted_index;
     replica.phase = Phase::Active;
     make_raft(replica, storage, HardState { commit, ..hard_state }, commit)?;
-    replica.out.peers = Some(replica.membership.peers(replica.options.node_id));
+    replica.out.peers = Some(replica.peers());
     if let Some((snapshot, index)) = unrestored {
         let term = group.compacted_term;
         replica.apply.must_restore();
@@ -175,10 +176,8 @@ fn resume<C>(
              the replica waits for a snapshot of a leader",
         ));
     }
-    if !replica.membership.members.is_empty()
-        && replica.membership.get(replica.meta.raft_id).is_none()
-    {
-        replica.fail(removed());
+    if replica.membership.is_dead(replica.meta.raft_id) {
+        replica.removed(Removal::Unconfirmed);
     }
     Ok(())
 }
@@ -283,7 +282,7 @@ pub fn begin_group<C>(replica: &mut Replica<C>, membership: Membership) -> Resul
     replica.snapshots.start(FORMATION_INDEX, FORMATION_INDEX);
     replica.phase = Phase::Active;
     make_raft(replica, storage, hard_state, FORMATION_INDEX)?;
-    replica.out.peers = Some(replica.membership.peers(replica.options.node_id));
+    replica.out.peers = Some(replica.peers());
     if replica.meta.raft_id == FIRST_RAFT_ID {
         // Somebody has to be the first, and nobody needs to wait for that.
         replica.campaign();
@@ -299,12 +298,4 @@ pub fn adopt<C>(replica: &mut Replica<C>) -> Result<()> {
     let storage = new_storage(replica);
     replica.phase = Phase::Active;
     make_raft(replica, storage, HardState::default(), 0)
-}
-
-pub fn removed() -> Error {
-    Error::rejected(
-        Code::Removed,
-        "this replica was removed from the group; to take part again, \
-         wipe the group's data on this node and add it",
-    )
 }

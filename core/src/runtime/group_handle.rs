@@ -133,21 +133,25 @@ impl GroupHandle {
         self.view().members.clone()
     }
 
-    /// Called by the event loop when something may have changed. A replica that has stopped refuses every call from now
-    /// on; a failure that it goes on in spite of is only shown.
+    /// Called by the event loop when something may have changed. A replica that has stopped refuses every call, until it
+    /// is back (it may be, after it was removed and added again); a failure that it goes on in spite of is only shown.
     pub(crate) fn publish(&self, status: GroupStatus) {
-        if status.role == Role::Stopped {
+        let stopped = status.role == Role::Stopped;
+        if stopped {
             if let Some(error) = &status.failure {
                 self.put_out_of_service(error.clone());
             }
         }
-        let out_of_service = self.out_of_service.load(Ordering::Acquire);
         let mut view = self.view();
         let first_failure = view.status.failure.take();
         view.status = status;
-        if out_of_service {
+        if stopped && first_failure.is_some() {
             view.status.failure = first_failure;
             view.status.role = Role::Stopped;
+        }
+        drop(view);
+        if !stopped {
+            self.out_of_service.store(false, Ordering::Release);
         }
     }
 

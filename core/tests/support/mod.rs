@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod file_machine;
+pub mod membership;
 pub mod proxy;
 
 use std::path::PathBuf;

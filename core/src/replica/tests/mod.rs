@@ -6,6 +6,7 @@ mod fuzz;
 mod members;
 mod messages;
 mod random;
+mod removal;
 mod snapshots;
 mod transcript;
 mod world;

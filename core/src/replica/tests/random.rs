@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::world::{options, World};
-use crate::error::Outcome;
+use crate::error::{Code, Outcome};
 use crate::group::MemberRole;
 use crate::ids::{Index, NodeId, Term, Uuid};
 use crate::machine::MachineKind;
@@ -48,7 +48,8 @@ impl Truth {
                 Some(replica) => replica.status(),
                 None => continue,
             };
-            assert!(status.failure.is_none(), "node {node_id} failed: {:?}", status.failure);
+            let failure = status.failure.filter(|failure| failure.code != Code::Removed);
+            assert!(failure.is_none(), "node {node_id} failed: {failure:?}");
             if status.role == Role::Leader {
                 let leader = *self.leaders.entry(status.term).or_insert(*node_id);
                 assert_eq!(leader, *node_id, "two leaders in term {}", status.term);
@@ -62,12 +63,14 @@ impl Truth {
     }
 }
 
-/// One node at a time loses its disk, and is replaced by itself. Nobody is demoted then: a majority
-/// must remain.
+/// One node at a time loses its disk and is replaced by itself, or is removed and added again.
+/// Nobody is demoted then: a majority must remain.
 #[derive(Default)]
 struct Replacing {
     happens: bool,
+    removes: bool,
     node_id: Option<NodeId>,
+    is_out: bool,
     wipes: u8,
 }
 
@@ -76,12 +79,15 @@ impl Replacing {
         Uuid([200 + self.wipes; 16])
     }
 
-    fn wipe(&mut self, world: &mut World, node_id: NodeId) {
+    fn begin(&mut self, world: &mut World, node_id: NodeId) {
         if !self.happens || self.node_id.is_some() || self.wipes > 20 {
             return;
         }
         self.wipes += 1;
         self.node_id = Some(node_id);
+        if self.removes {
+            return;
+        }
         world.crash(node_id);
         let options = ReplicaOptions {
             incarnation: self.incarnation(),
@@ -99,6 +105,25 @@ impl Replacing {
             return;
         }
         let members = replica.members();
+        if self.removes {
+            let role = members.iter().find(|member| member.node_id == node_id).map(|m| m.role);
+            self.is_out |= role.is_none();
+            let step = match role {
+                None => {
+                    let incarnation = world.node(node_id).options.incarnation;
+                    let address = format!("host{node_id}:1");
+                    MemberChange::AddLearner { node_id, incarnation, address }
+                }
+                Some(MemberRole::Voter) if self.is_out => {
+                    (self.node_id, self.is_out) = (None, false);
+                    return;
+                }
+                Some(_) if self.is_out => MemberChange::Promote { node_id },
+                Some(_) => MemberChange::Remove { node_id },
+            };
+            world.change(leader, vec![step]);
+            return;
+        }
         let new = members.iter().find(|member| member.incarnation == self.incarnation());
         let count = members.iter().filter(|member| member.node_id == node_id).count();
         let step = match new.map(|member| member.role) {
@@ -197,8 +222,8 @@ fn disturb(world: &mut World, chance: &mut Chance, replacing: &mut Replacing, no
                     world.restart(node_id).expect("what was synced can be opened");
                 }
             }
-            if chance.one_in(40) {
-                replacing.wipe(world, node_id);
+            if chance.one_in(if replacing.removes { 6 } else { 40 }) {
+                replacing.begin(world, node_id);
             }
             if chance.one_in(6) && world.node(node_id).replica.is_some() {
                 world.crash(node_id);
@@ -222,7 +247,7 @@ fn run(seed: u64, steps: u64) {
         let options = ReplicaOptions {
             entry_cache_bytes: 400,
             machine_kind: if seed % 2 == 0 { MachineKind::OnDisk } else { MachineKind::InMemory },
-            snapshot_entries: if seed % 3 == 0 { 15 } else { 0 },
+            snapshot_entries: if seed % 5 < 2 { 15 } else { 0 },
             retained_entries: seed % 5,
             ..options(node_id, &initial)
         };
@@ -230,7 +255,11 @@ fn run(seed: u64, steps: u64) {
     }
     world.settle();
     let mut truth = Truth::default();
-    let mut replacing = Replacing { happens: seed % 4 < 2, ..Replacing::default() };
+    let mut replacing = Replacing {
+        happens: seed % 6 < 4,
+        removes: (2..4).contains(&(seed % 6)),
+        ..Replacing::default()
+    };
     for _ in 0..steps {
         disturb(&mut world, &mut chance, &mut replacing, nodes);
         truth.check(&world, 50);
