@@ -1,6 +1,6 @@
 //! What the event loop has done elsewhere, and what it tells the node's handles.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::errands::guarded;
@@ -53,17 +53,14 @@ impl EventLoop {
 
     /// Tells the transport whom to be connected to: the peers of all groups together.
     pub(super) fn update_peers(&mut self) {
-        let mut union: BTreeMap<NodeId, (PeerIdentity, String)> = BTreeMap::new();
-        for hosted in self.groups.values() {
-            for (peer, address) in &hosted.peers {
-                let known = union.entry(peer.node_id).or_insert_with(|| (*peer, address.clone()));
-                // While a group forms it does not know its peers' incarnations; another group may.
-                if known.0.incarnation.is_nil() {
-                    *known = (*peer, address.clone());
-                }
-            }
-        }
-        let peers: Vec<(PeerIdentity, String)> = union.into_values().collect();
+        let listed = || self.groups.values().flat_map(|hosted| &hosted.peers);
+        let mut seen = HashSet::new();
+        let mut peers: Vec<(PeerIdentity, String)> =
+            listed().filter(|listing| seen.insert(*listing)).cloned().collect();
+        // While a group forms it does not know its peers' incarnations; another group may.
+        let known = peers.iter().filter(|(peer, _)| !peer.incarnation.is_nil());
+        let known: HashSet<NodeId> = known.map(|(peer, _)| peer.node_id).collect();
+        peers.retain(|(peer, _)| !peer.incarnation.is_nil() || !known.contains(&peer.node_id));
         self.network.set_peers(&peers);
     }
 

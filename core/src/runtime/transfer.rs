@@ -47,7 +47,7 @@ impl EventLoop {
 
     pub(super) fn shipment(&self, key: GroupKey, order: SendSnapshot) -> Option<Shipment> {
         let hosted = self.groups.get(&key)?;
-        let listed = hosted.peers.iter().find(|(peer, _)| *peer == order.peer);
+        let listed = hosted.peers.iter().filter(|(peer, _)| *peer == order.peer);
         // What it said itself is newer than what the membership says, if it moved.
         let told = self.network.told_address(order.peer);
         let mut addresses: Vec<String> = told.map(str::to_string).into_iter().collect();

@@ -408,8 +408,7 @@ impl Transport {
             let wait_ms = self.backoff.wait_ms(peer.failures);
             peer.dial_after(wait_ms);
             if connection.phase.is_handshake() {
-                peer.trouble = Some(why.to_string());
-                peer.failures = peer.failures.saturating_add(1);
+                peer.dial_failed(why);
             }
         }
     }

@@ -13,8 +13,10 @@ use crate::wire::{Introduction, Refuse};
 /// A node that a connection is kept to: because the owner listed it, or because it is connected to
 /// us.
 pub struct Peer {
-    /// The listed address; empty if the node is not listed.
-    pub address: String,
+    /// The listed addresses, best first; none if the node is not listed.
+    pub addresses: Vec<String>,
+    /// Which of all known addresses is dialed: moves on when one has failed.
+    pub candidate: usize,
     /// The listed incarnations, of which a nil one stands for any; none if the node is not listed.
     pub incarnations: Vec<Uuid>,
     /// What the node itself said, as long as it is connected to us.
@@ -45,7 +47,8 @@ pub struct Told {
 impl Peer {
     pub fn new() -> Peer {
         Peer {
-            address: String::new(),
+            addresses: Vec::new(),
+            candidate: 0,
             incarnations: Vec::new(),
             told: None,
             resolved: Vec::new(),
@@ -81,15 +84,32 @@ impl Peer {
         }
     }
 
-    /// Where to dial next, and which incarnation to expect there (nil for any). A listed node that
-    /// moved is dialed at the address it told us itself every other time that the listed one fails.
+    /// Where to dial next, and which incarnation to expect there (nil for any). A listed node is
+    /// tried in turn at the listed addresses, and at the one that it told us itself.
     pub fn target(&self) -> (&str, Uuid) {
-        match (&self.told, &self.incarnations[..]) {
-            (Some(told), _) if self.guest().is_some() || self.failures % 2 == 1 => {
-                (&told.address, told.incarnation)
-            }
-            (_, [only]) => (&self.address, *only),
-            _ => (&self.address, Uuid::NIL),
+        if let Some(guest) = self.guest() {
+            return (&guest.address, guest.incarnation);
+        }
+        let expected = match self.incarnations[..] {
+            [only] => only,
+            _ => Uuid::NIL,
+        };
+        let told = self.told.as_ref().filter(|told| !self.addresses.contains(&told.address));
+        let known = self.addresses.len() + usize::from(told.is_some());
+        match (self.addresses.get(self.candidate % known.max(1)), told) {
+            (Some(address), _) => (address, expected),
+            (None, Some(told)) => (&told.address, told.incarnation),
+            (None, None) => ("", Uuid::NIL),
+        }
+    }
+
+    /// A dial failed: next time another address is tried, once all numbers that this one stands for
+    /// were.
+    pub fn dial_failed(&mut self, why: &str) {
+        self.trouble = Some(why.to_string());
+        self.failures = self.failures.saturating_add(1);
+        if self.resolved.is_empty() {
+            self.candidate = self.candidate.wrapping_add(1);
         }
     }
 
@@ -107,29 +127,37 @@ impl Peer {
 impl Transport {
     /// Whom to keep connections to, with address: the union over all groups. A node id may appear
     /// with several incarnations (while a wiped node is being replaced), and with a nil one, for
-    /// which any will do. A changed address reconnects. Connections to nodes that are no longer
+    /// which any will do; and with several addresses, which are tried in turn, in this order. A
+    /// changed address reconnects. Connections to nodes that are no longer
     /// listed end, unless those are still connected to us. This node itself is skipped.
     pub fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
-        let mut listed: HashMap<NodeId, (Vec<Uuid>, &str)> = HashMap::new();
+        let mut listed: HashMap<NodeId, (Vec<Uuid>, Vec<String>)> = HashMap::new();
         for (identity, address) in peers {
             if identity.node_id != self.options.identity.node_id {
-                let entry = listed.entry(identity.node_id).or_default();
-                entry.0.push(identity.incarnation);
-                entry.1 = address;
+                let (incarnations, addresses) = listed.entry(identity.node_id).or_default();
+                if !incarnations.contains(&identity.incarnation) {
+                    incarnations.push(identity.incarnation);
+                }
+                if !addresses.contains(address) {
+                    addresses.push(address.clone());
+                }
             }
         }
         for node_id in self.peers.keys().copied().collect::<Vec<_>>() {
             if !listed.contains_key(&node_id) {
                 self.change_peer(node_id, |peer| {
                     peer.incarnations.clear();
-                    peer.address.clear();
+                    peer.addresses.clear();
                 });
             }
         }
-        for (node_id, (incarnations, address)) in listed {
+        for (node_id, (incarnations, addresses)) in listed {
             self.change_peer(node_id, |peer| {
                 peer.incarnations = incarnations;
-                peer.address = address.to_string();
+                if peer.addresses != addresses {
+                    peer.addresses = addresses;
+                    peer.candidate = 0;
+                }
             });
         }
     }
@@ -259,6 +287,24 @@ mod tests {
             assert!(waits.iter().all(|wait| (full / 2..=full).contains(wait)), "{waits:?}");
             assert!(waits.windows(2).any(|pair| pair[0] != pair[1]), "no jitter: {waits:?}");
         }
+    }
+
+    #[test]
+    fn every_number_that_a_name_stands_for_is_tried_before_the_next_address() {
+        let mut peer = Peer::new();
+        peer.incarnations = vec![Uuid([1; 16])];
+        peer.addresses = vec!["name:1".to_string(), "127.0.0.1:2".to_string()];
+        peer.resolved = vec!["127.0.0.1:1".parse().unwrap()];
+        peer.dial_failed("the first number");
+        assert_eq!(peer.target().0, "name:1", "there is another number");
+        peer.resolved.clear();
+        peer.dial_failed("the last number");
+        assert_eq!(peer.target().0, "127.0.0.1:2");
+        peer.told = Some(Told { incarnation: Uuid([1; 16]), address: "127.0.0.1:3".to_string() });
+        peer.dial_failed("the second address");
+        assert_eq!(peer.target(), ("127.0.0.1:3", Uuid([1; 16])));
+        peer.dial_failed("what it told");
+        assert_eq!(peer.target().0, "name:1", "and again from the beginning");
     }
 
     #[test]

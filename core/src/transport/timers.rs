@@ -154,9 +154,8 @@ impl Transport {
         }
         let Some(peer) = self.peers.get_mut(&node_id) else { return };
         let wait_ms = self.backoff.wait_ms(peer.failures);
-        peer.trouble = Some(why.to_string());
+        peer.dial_failed(why);
         peer.dial_after(wait_ms);
-        peer.failures = peer.failures.saturating_add(1);
         self.next_timers_ms = 0;
     }
 

@@ -82,3 +82,22 @@ fn names_and_ipv6_work_where_numbers_do() {
         nodes.iter().all(|node| node.connected_peers() == 1)
     });
 }
+
+#[test]
+fn a_node_is_found_at_whichever_of_its_addresses_it_listens() {
+    let (mut one, mut two, mut other) = (Node::new(1), Node::new(2), Node::new(3));
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let addresses = [nobody, other.address(), "nonsense".to_string(), two.address()];
+    let peers: Vec<_> = addresses.into_iter().map(|address| (identity(2), address)).collect();
+    one.transport.set_peers(&peers);
+    drive(&mut [&mut one, &mut two, &mut other], "connect", |nodes| {
+        nodes[0].connected_peers() == 1
+    });
+    // It stays connected there while the list stays as it is.
+    one.transport.set_peers(&peers);
+    let since = Instant::now();
+    drive(&mut [&mut one, &mut two, &mut other], "a while", |nodes| {
+        assert!(!nodes[0].disconnected(2));
+        since.elapsed() > Duration::from_millis(200)
+    });
+}
