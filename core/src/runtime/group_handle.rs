@@ -133,25 +133,25 @@ impl GroupHandle {
         self.view().members.clone()
     }
 
-    /// Called by the event loop when something may have changed. A replica that has stopped refuses every call, until it
-    /// is back (it may be, after it was removed and added again); a failure that it goes on in spite of is only shown.
+    /// Called by the event loop when something may have changed. A replica that has stopped refuses every call from now
+    /// on, unless it was removed and is added again; a failure that it goes on in spite of is only shown.
     pub(crate) fn publish(&self, status: GroupStatus) {
         let stopped = status.role == Role::Stopped;
-        if stopped {
-            if let Some(error) = &status.failure {
-                self.put_out_of_service(error.clone());
-            }
+        if let Some(error) = status.failure.as_ref().filter(|_| stopped) {
+            self.put_out_of_service(error.clone());
         }
         let mut view = self.view();
         let first_failure = view.status.failure.take();
+        let was_removed = first_failure.as_ref().is_some_and(|error| error.code == Code::Removed);
         view.status = status;
-        if stopped && first_failure.is_some() {
+        if !self.out_of_service.load(Ordering::Acquire) {
+            return;
+        }
+        if was_removed && !stopped {
+            self.out_of_service.store(false, Ordering::Release);
+        } else {
             view.status.failure = first_failure;
             view.status.role = Role::Stopped;
-        }
-        drop(view);
-        if !stopped {
-            self.out_of_service.store(false, Ordering::Release);
         }
     }
 
@@ -241,6 +241,17 @@ mod tests {
         assert_eq!(failure.outcome, Outcome::Unknown, "as for the calls that met it");
         let refused = group.check_in_service().expect_err("it is out of service");
         assert_eq!((refused.code, refused.outcome), (Code::ApplyFailed, Outcome::Rejected));
+    }
+
+    #[test]
+    fn a_group_that_was_removed_serves_again_once_its_replica_is_back() {
+        let group = GroupHandle::new(1, GroupOptions::default(), 100);
+        let failure = Some(Error::rejected(Code::Removed, "removed"));
+        group.publish(GroupStatus { role: Role::Stopped, failure, ..GroupStatus::default() });
+        assert_eq!(group.check_in_service().expect_err("it was removed").code, Code::Removed);
+        group.publish(GroupStatus { role: Role::Learner, ..GroupStatus::default() });
+        group.check_in_service().expect("it is back");
+        assert!(group.status().failure.is_none());
     }
 
     #[test]

@@ -250,7 +250,14 @@ fn an_idle_log_is_sealed_once() {
     let (log, groups) = open(&disk, 2).unwrap();
     assert_eq!((log.status().appended_lsn, groups[0].hard_state), (lsn, commit));
     log.close().unwrap();
-    assert_eq!(disk.operations(), operations, "opening and closing changes nothing");
+    // Whoever wrote the last batch may have been killed before its sync: it is written, with the
+    // header of its segment, and synced.
+    let settled = 3;
+    assert_eq!(
+        disk.operations(),
+        operations + settled,
+        "opening only makes sure of the last batch"
+    );
 }
 
 #[test]
