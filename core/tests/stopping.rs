@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::{mpsc, Arc, Mutex};
+use std::time::Instant;
 
 use libraft::{Code, GroupOptions, Node};
 use support::{
@@ -177,4 +178,37 @@ fn a_listener_is_dropped_on_the_completion_thread_and_a_panic_there_ends_there()
     let name = receiver.recv_timeout(PATIENCE).unwrap();
     assert_eq!(name.as_deref(), Some("libraft-completion"));
     members[0].node.close().unwrap();
+}
+
+#[test]
+fn a_group_that_could_not_start_holds_up_nobody_who_found_it() {
+    let folder = Folder::new();
+    let node = Node::open(node_options(&folder, 1)).unwrap();
+    let members = members_of(std::slice::from_ref(&node));
+    node.close().unwrap();
+    // One thread starts groups on the closed node, and another stops those it finds meanwhile.
+    let (sender, found) = mpsc::channel();
+    let stopping = std::thread::spawn({
+        let node = node.clone();
+        move || {
+            let mut stopped = 0;
+            while stopped < 20 {
+                if let Some(group) = node.group(1) {
+                    group.stop().unwrap();
+                    stopped += 1;
+                    sender.send(()).unwrap();
+                }
+            }
+        }
+    });
+    let deadline = Instant::now() + PATIENCE;
+    for _ in 0..20 {
+        while found.try_recv().is_err() {
+            assert!(Instant::now() < deadline, "a stop does not end");
+            let (machine, _probe) = recorder(Behaviour::default());
+            let refused = node.start_group(group_options(&members), machine);
+            assert_eq!(refused.err().unwrap().code, Code::Closed);
+        }
+    }
+    stopping.join().unwrap();
 }

@@ -182,17 +182,23 @@ impl NodeHandle {
         lock(&self.groups).get(&group_id).cloned()
     }
 
-    /// A group that was entered does not start.
-    pub(crate) fn forget_group(&self, group_id: GroupId, key: GroupKey) {
+    /// A group that was entered does not start. Somebody may have found it meanwhile, and wait for its end.
+    pub(crate) fn not_started(&self, group: &GroupHandle, error: Error) {
+        self.forget_group(group);
+        end_group(group, error);
+    }
+
+    fn forget_group(&self, group: &GroupHandle) {
+        let group_id = group.options.group_id;
         let mut groups = lock(&self.groups);
-        if groups.get(&group_id).is_some_and(|group| group.key == key) {
+        if groups.get(&group_id).is_some_and(|known| known.key == group.key) {
             groups.remove(&group_id);
         }
     }
 
     /// The group's machine is gone: it may be started again, and whoever waits for that is told.
     pub(crate) fn group_gone(&self, group: &GroupHandle) {
-        self.forget_group(group.options.group_id, group.key);
+        self.forget_group(group);
         let tell = |done: Done| Delivered::Run(Box::new(move || done(Ok(()))));
         self.deliveries.push_all(&mut group.set_gone().into_iter().map(tell).collect());
     }
@@ -268,10 +274,7 @@ impl NodeHandle {
         self.inbox.close();
         // None is left, unless the end of the node went wrong.
         for group in std::mem::take(&mut *lock(&self.groups)).into_values() {
-            group.put_out_of_service(closed());
-            for done in group.set_gone() {
-                Delivered::Run(Box::new(move || done(Ok(())))).call();
-            }
+            end_group(&group, closed());
         }
         let mut end = lock(&self.end);
         end.result = Some(result.clone());
@@ -315,6 +318,14 @@ impl NodeHandle {
             advertised_address: self.advertised_address.clone(),
             frame_bytes_max: FRAME_BYTES_MAX,
         }
+    }
+}
+
+/// Tells whoever waits for it, here and now, that a group is gone.
+fn end_group(group: &GroupHandle, error: Error) {
+    group.put_out_of_service(error);
+    for done in group.set_gone() {
+        Delivered::Run(Box::new(move || done(Ok(())))).call();
     }
 }
 

@@ -271,7 +271,7 @@ pub(crate) fn start_group(
     ));
     let command = Command::StartGroup { group: group.clone(), seat };
     if let Err(error) = node.command(command) {
-        node.forget_group(group.options.group_id, group.key);
+        node.not_started(&group, error.clone());
         return Err(error);
     }
     Ok(group)
