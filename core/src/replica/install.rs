@@ -117,6 +117,9 @@ impl<C> Replica<C> {
         let held = |installing: &mut Installing| installing.snapshot == snapshot;
         let Some(installing) = self.snapshots.installing.take_if(held) else { return };
         self.out.records.push(Record::Restored { snapshot });
+        self.out.must_sync = true;
+        self.persist.requires_sync();
+        self.snapshots.not_before_durable = self.persist.next_number();
         self.snapshots.machine_synced(installing.index);
         if self.snapshots.needs_state {
             self.snapshots.needs_state = false;

@@ -47,6 +47,9 @@ pub struct Snapshots<C> {
     /// The machine's own state is durable up to here.
     synced_index: Index,
     pub installing: Option<Installing>,
+    /// The effects that say that the last one is installed. Before they are durable no other may
+    /// take its place in the store: a start could still need it.
+    pub not_before_durable: u64,
     /// The membership was recorded as of this index.
     pub membership_written: Index,
     /// The machine's state ends before the log begins: only a snapshot of the leader helps.
@@ -114,6 +117,7 @@ impl<C> Snapshots<C> {
             tail: Tail::default(),
             synced_index: 0,
             installing: None,
+            not_before_durable: 0,
             membership_written: 0,
             needs_state: false,
         }
@@ -196,6 +200,9 @@ impl<C> Replica<C> {
         let held = raft.store().snapshot_index();
         self.snapshots.wanted.take_if(|wanted| *wanted <= held);
         if self.snapshots.taking.is_some() || self.snapshots.installing.is_some() {
+            return;
+        }
+        if !self.persist.is_durable(self.snapshots.not_before_durable) {
             return;
         }
         if !self.is_snapshot_due(self.apply.given()) {
