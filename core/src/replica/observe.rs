@@ -7,7 +7,7 @@ use super::effect::{Notice, Role};
 use super::message::PeerIdentity;
 use crate::error::Leader;
 use crate::group::Member;
-use crate::ids::{RaftId, Term, Uuid};
+use crate::ids::{RaftId, Term};
 use crate::options::InitialMember;
 
 /// What was last seen of raft-rs, to notice changes.
@@ -30,11 +30,6 @@ impl<C> Replica<C> {
     pub(super) fn leader(&self) -> Option<Leader> {
         let member = self.membership.get(self.leader_id())?;
         Some(Leader { node_id: member.node_id, address: member.address.clone() })
-    }
-
-    /// The snapshot that replaced the log and is not yet in the machine.
-    pub fn installing_snapshot(&self) -> Option<Uuid> {
-        self.snapshots.installing.as_ref().map(|installing| installing.snapshot)
     }
 
     /// Whom to be connected to: the other members, where the group says that they are and then where

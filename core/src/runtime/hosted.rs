@@ -83,6 +83,10 @@ impl EventLoop {
         match &mut hosted.stage {
             Stage::Running(replica) => {
                 if let Event::SnapshotReceived { snapshot, .. } = &event {
+                    // One that was sent twice may have been found useless, and is gone.
+                    if !self.node.snapshots.holds(hosted.seat.group_id, snapshot.snapshot) {
+                        return;
+                    }
                     hosted.offered = Some(snapshot.snapshot);
                 }
                 replica.step(event);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::errands::guarded;
 use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
-use super::hosted::Stage;
 use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::lines::Line;
 use super::node_handle::NodeHandle;
@@ -82,19 +81,19 @@ impl EventLoop {
         }
     }
 
-    /// Deletes a received snapshot that its replica had no use for.
+    /// Deletes a received snapshot that its replica had no use for. One that was sent twice may be of use all the same.
     pub(super) fn drop_unused_snapshot(&mut self, key: GroupKey) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
         let Some(snapshot) = hosted.offered.take() else { return };
-        if let Stage::Running(replica) = &hosted.stage {
-            if replica.installing_snapshot() == Some(snapshot) {
-                // A peer sent it again before it was in the machine, which is yet to read it.
-                return;
-            }
+        let installing = hosted.held.as_ref().and_then(|held| held.unrestored);
+        if installing.is_some_and(|(installing, _)| installing == snapshot) {
+            return;
         }
-        let (node, group_id) = (self.node.clone(), hosted.seat.group_id);
+        let node = self.node.clone();
+        // At once: nobody may offer it again while it is being deleted.
+        node.snapshots.forget(hosted.seat.group_id, snapshot);
         self.node.couriers.run(move || {
-            if let Err(error) = node.snapshots.remove(group_id, snapshot) {
+            if let Err(error) = node.snapshots.collect() {
                 tracing::warn!(%error, "a snapshot that is of no use was not deleted");
             }
         });

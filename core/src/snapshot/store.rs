@@ -126,6 +126,16 @@ impl SnapshotStore {
         self.collect()
     }
 
+    /// As `remove`, but leaves the deleting to the next [`SnapshotStore::collect`], and never blocks.
+    pub fn forget(&self, group_id: GroupId, snapshot: Uuid) {
+        self.catalog().doom_unconfirmed(group_id, snapshot);
+    }
+
+    /// Whether the snapshot is complete here. Never blocks.
+    pub fn holds(&self, group_id: GroupId, snapshot: Uuid) -> bool {
+        self.list(group_id).iter().any(|held| held.snapshot == snapshot)
+    }
+
     /// Deletes every snapshot of a group. Call it before the log forgets the group.
     pub fn remove_group(&self, group_id: GroupId) -> Result<()> {
         self.catalog().doom_group(group_id);
