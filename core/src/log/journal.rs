@@ -209,7 +209,8 @@ impl Writer {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let salt = salt(self.salt_seed, sequence);
-        let header = SegmentHeader { sequence, salt, checkpoint: self.checkpoint };
+        let (checkpoint, bytes) = (self.checkpoint, file.bytes);
+        let header = SegmentHeader { sequence, salt, checkpoint, bytes };
         file.write(&header.encode(), 0)?;
         let segment = Arc::new(Segment { header, file });
         self.active = Some(LiveSegment { segment, end: BLOCK_BYTES as u64, last_lsn: 0 });

@@ -13,7 +13,7 @@ use super::codec::{decode_change, entries_header, frames, Change, Frame, Kind};
 use super::index::{FrameAt, GroupIndex, Location};
 use super::journal::LiveSegment;
 use super::record::{LogId, RecoveredGroup};
-use super::segment::{CheckpointMark, Scanner, Segment, SegmentFile, SegmentFiles};
+use super::segment::{CheckpointMark, Found, Scanner, Segment, SegmentFile, SegmentFiles};
 use super::Lsn;
 use crate::disk::Disk;
 use crate::error::{Code, Error, Result};
@@ -41,11 +41,12 @@ pub(super) struct Recovered {
 /// made durable.
 pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Result<Recovered> {
     let (files, found) = SegmentFiles::open(disk)?;
-    let (mut segments, mut blank) = (Vec::new(), Vec::new());
+    let (mut segments, mut fresh, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for file in found {
-        match file.read_header()? {
-            Some(header) => segments.push(Arc::new(Segment { header, file })),
-            None => blank.push(file),
+        match file.identify()? {
+            Found::Used(header) => segments.push(Arc::new(Segment { header, file })),
+            Found::Fresh => fresh.push(file),
+            Found::Unreadable => unreadable.push(file),
         }
     }
     segments.sort_by_key(|segment| segment.header.sequence);
@@ -56,7 +57,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
         groups: BTreeMap::new(),
         indexes: BTreeMap::new(),
         live: VecDeque::new(),
-        free: Vec::new(),
+        free: fresh,
         next_sequence: segments.last().map_or(1, |newest| newest.header.sequence + 1),
         next_batch: 1,
         last_lsn: state.moved_lsn,
@@ -67,7 +68,7 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
         state,
     };
     recovered.load_groups()?;
-    recovered.replay(segments, blank)?;
+    recovered.replay(segments, unreadable)?;
     recovered.verify_checkpoint()?;
     Ok(recovered)
 }
@@ -78,8 +79,7 @@ fn open_checkpoint(
     mark: CheckpointMark,
 ) -> Result<(u64, Arc<dyn CheckpointStore>, CheckpointState)> {
     let generations = folder.generations()?;
-    let mut failure = None;
-    let mut chosen = None;
+    let (mut failure, mut chosen, mut found) = (None, None, None);
     for &generation in generations.iter().rev() {
         let opened = folder.open(generation).and_then(|store| {
             let state = CheckpointState::read(&*store)?;
@@ -91,7 +91,11 @@ fn open_checkpoint(
                 break;
             }
             // One that was never completed, or that has lost what it had.
-            Ok((store, _)) => store.close()?,
+            Ok((store, state)) => {
+                let moved = state.map_or(0, |state| state.moved_lsn);
+                found = found.max(Some((moved, store.display())));
+                store.close()?;
+            }
             Err(error) if error.code == Code::Corrupted => failure = failure.or(Some(error)),
             Err(error) => return Err(error),
         }
@@ -109,22 +113,34 @@ fn open_checkpoint(
             store.sync()?;
             (generation, store, state)
         }
-        (None, Some(error)) => return Err(error),
-        (None, None) => {
-            let message = format!(
-                "{} is damaged or missing: it does not hold what was moved into it (up to position \
-                 {}, generation {}); restore this node from a backup, or wipe it and let it rejoin",
-                folder.display(),
-                mark.moved_lsn,
-                mark.generation
-            );
-            return Err(Error::rejected(Code::Corrupted, message));
-        }
+        (None, failure) => return Err(lost(folder, mark, failure, found)),
     };
     for other in generations.into_iter().filter(|other| *other != generation) {
         folder.delete(other)?;
     }
     Ok((generation, store, state))
+}
+
+/// There is no generation that holds what the journal relies on.
+fn lost(
+    folder: &dyn CheckpointFolder,
+    mark: CheckpointMark,
+    failure: Option<Error>,
+    found: Option<(Lsn, String)>,
+) -> Error {
+    let what = match (failure, found) {
+        (Some(failure), _) => format!("{}. It", failure.message),
+        (None, Some((lsn, display))) => {
+            format!("{display} is damaged: it holds what was moved up to position {lsn}, and")
+        }
+        (None, None) => format!("{} is empty, and", folder.display()),
+    };
+    let (generation, lsn) = (mark.generation, mark.moved_lsn);
+    let message = format!(
+        "{what} should hold what was moved up to position {lsn} (generation {generation}); restore \
+         this node from a backup, or wipe it and let it rejoin"
+    );
+    Error::rejected(Code::Corrupted, message)
 }
 
 impl Recovered {
@@ -151,18 +167,19 @@ impl Recovered {
 
     /// Replays the segments that hold records beyond the checkpoint, and sorts out which files are
     /// free.
-    fn replay(&mut self, segments: Vec<Arc<Segment>>, blank: Vec<SegmentFile>) -> Result<()> {
+    fn replay(&mut self, segments: Vec<Arc<Segment>>, unreadable: Vec<SegmentFile>) -> Result<()> {
         let start = self.first_needed(&segments)?;
         let mut replay = Replay {
             assembly: Assembly::default(),
             parts: Vec::new(),
             end: None,
             last_batch: None,
+            sequence: 0,
         };
         for (position, segment) in segments.iter().enumerate() {
             let replayed = position >= start && {
                 let result = self.replay_segment(segment, &mut replay);
-                result.map_err(|error| self.blame_header(&blank, error))?
+                result.map_err(|error| self.blame_header(&unreadable, error))?
             };
             if !replayed {
                 self.free.push(segment.file.clone());
@@ -176,9 +193,9 @@ impl Recovered {
         if let Some(lsn) = replay.assembly.partial_lsn() {
             self.forget_partial(lsn);
         }
-        self.check_tail(&segments, start, &replay, &blank)?;
+        self.check_tail(&segments, start, &replay, &unreadable)?;
         self.settle_tail(&replay)?;
-        self.free.extend(blank);
+        self.free.extend(unreadable);
         Ok(())
     }
 
@@ -199,15 +216,25 @@ impl Recovered {
 
     /// A gap in the journal may be a whole segment that is not recognised any more: then that is
     /// the damage to be told.
-    fn blame_header(&self, blank: &[SegmentFile], gap: Error) -> Error {
+    fn blame_header(&self, unreadable: &[SegmentFile], gap: Error) -> Error {
         let holds_next = |file: &&SegmentFile| {
             let found = Scanner::new(file).find(None, self.next_batch);
             matches!(found, Ok(Some((_, sequence))) if sequence == self.next_batch)
         };
-        match blank.iter().find(holds_next) {
+        match unreadable.iter().find(holds_next) {
             Some(file) => file.corrupted(0, "the header is unreadable"),
             None => gap,
         }
+    }
+
+    /// Whole segments are gone, as if they had been moved, but the checkpoint is not so far.
+    fn blame_checkpoint(&self, later: &Segment) -> Error {
+        let (file, moved) = (&later.file.display, self.state.moved_lsn);
+        let what = format!(
+            "it holds what was moved up to position {moved}, and the segments that follow are gone \
+             up to {file}"
+        );
+        damaged(&*self.store, &what)
     }
 
     /// The position of the last segment that begins at or before the first record to be replayed.
@@ -235,7 +262,9 @@ impl Recovered {
             let expected = replay.end.as_ref().map(|_| self.next_batch);
             let begins = batch.header.first_lsn <= self.last_lsn + 1;
             if expected.is_some_and(|expected| expected != batch.header.sequence) || !begins {
+                let are_gone = replay.sequence + 1 < segment.header.sequence;
                 return Err(match &replay.end {
+                    Some(_) if are_gone => self.blame_checkpoint(segment),
                     Some((file, offset)) => file.corrupted(*offset, "later batches are intact"),
                     None => segment.file.corrupted(batch.offset, "the records before are missing"),
                 });
@@ -254,6 +283,7 @@ impl Recovered {
             replay.end = Some((segment.file.clone(), batch.offset + batch.header.block_bytes()));
             replay.last_batch = Some(batch.offset);
         }
+        replay.sequence = segment.header.sequence;
         let Some(last_lsn) = last_lsn else {
             // If batches are missing, they were here.
             if let Some(end) = &mut replay.end {
@@ -339,7 +369,7 @@ impl Recovered {
         segments: &[Arc<Segment>],
         start: usize,
         replay: &Replay,
-        blank: &[SegmentFile],
+        unreadable: &[SegmentFile],
     ) -> Result<()> {
         let next = if replay.end.is_some() { self.next_batch } else { 1 };
         let newest = self.live.back().map(|live| live.segment.header.sequence);
@@ -356,10 +386,7 @@ impl Recovered {
                 return Err(segment.file.corrupted(bad, "a later batch is intact"));
             }
         }
-        for file in blank {
-            if file.is_untouched()? {
-                continue;
-            }
+        for file in unreadable {
             if Scanner::new(file).find(None, next)?.is_some() {
                 return Err(file.corrupted(0, "the header is unreadable, but batches follow"));
             }
@@ -398,6 +425,8 @@ struct Replay {
     end: Option<(SegmentFile, u64)>,
     /// Where the last batch begins, in the last live segment.
     last_batch: Option<u64>,
+    /// Of the last segment that was looked at.
+    sequence: u64,
 }
 
 fn begins_record(frame: &Frame<'_>) -> bool {

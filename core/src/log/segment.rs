@@ -18,6 +18,9 @@ const FORMAT: u32 = 1;
 /// The header lies within one sector, so that a power cut leaves the old one or the new one.
 const HEADER_BYTES: usize = 512;
 const SUFFIX: &str = ".segment";
+/// What a file is called while it is being made: it has its name only when it is complete, so that
+/// one which is shorter was damaged.
+const NEW_SUFFIX: &str = ".segment.new";
 /// What is written at once when a segment is filled with zeros, and read at once when it is
 /// scanned.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -40,10 +43,21 @@ pub(super) struct Segment {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct SegmentHeader {
-    /// Counts the uses of segments; never used twice.
+    /// Counts the uses of segments; never used twice. 0 in a file that was never used.
     pub sequence: u64,
     pub salt: u64,
     pub checkpoint: CheckpointMark,
+    /// The length of the file.
+    pub bytes: u64,
+}
+
+/// What a file of the journal was when it was opened.
+pub(super) enum Found {
+    /// It was never used.
+    Fresh,
+    Used(SegmentHeader),
+    /// The header is damaged.
+    Unreadable,
 }
 
 /// What the checkpoint held, at least, when a segment was put to use.
@@ -68,6 +82,7 @@ impl SegmentHeader {
             self.checkpoint.generation,
             self.checkpoint.moved_lsn,
             self.checkpoint.oldest_sequence,
+            self.bytes,
         ];
         for (position, number) in numbers.into_iter().enumerate() {
             let at = 16 + 8 * position;
@@ -99,7 +114,7 @@ impl SegmentHeader {
         let (sequence, salt) = (next(), next());
         let checkpoint =
             CheckpointMark { generation: next(), moved_lsn: next(), oldest_sequence: next() };
-        Ok(Some(SegmentHeader { sequence, salt, checkpoint }))
+        Ok(Some(SegmentHeader { sequence, salt, checkpoint, bytes: next() }))
     }
 }
 
@@ -118,6 +133,11 @@ impl SegmentFiles {
         let mut files = Vec::new();
         let mut next_number = 1;
         for name in disk.list(folder).map_err(|error| fail("list", folder, error))? {
+            if name.ends_with(NEW_SUFFIX) {
+                // Its making was interrupted.
+                let path = folder.join(&name);
+                disk.delete(&path).map_err(|error| fail("delete", &path, error))?;
+            }
             let number = name.strip_suffix(SUFFIX).and_then(|number| number.parse::<u64>().ok());
             let Some(number) = number else { continue };
             next_number = next_number.max(number + 1);
@@ -134,15 +154,20 @@ impl SegmentFiles {
 
     /// Makes a file that can hold a segment: all its blocks are allocated, and the first `written`
     /// bytes are written, so that a sync of what overwrites them concerns no metadata. After an
-    /// error nothing of it is left.
+    /// error nothing of it is left. A power cut leaves all of it, or what the next opening deletes.
     pub fn create(&self, bytes: u64, written: u64) -> Result<SegmentFile> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let path = Path::new(JOURNAL_FOLDER).join(format!("{number:08}{SUFFIX}"));
+        let new = Path::new(JOURNAL_FOLDER).join(format!("{number:08}{NEW_SUFFIX}"));
         let display = self.disk.display(&path);
-        let result = self.make(&path, bytes, written.min(bytes));
+        let result = self.make(&new, bytes, written.min(bytes)).and_then(|file| {
+            self.disk.rename(&new, &path)?;
+            self.disk.sync_dir(Path::new(JOURNAL_FOLDER))?;
+            Ok(file)
+        });
         if result.is_err() {
-            // The space goes back; what cannot be deleted now is found, and used, at the next
-            // opening.
+            // The space goes back; what cannot be deleted now goes at the next opening, or is used.
+            let _ = self.disk.delete(&new);
             let _ = self.disk.delete(&path);
         }
         let file = result.map_err(|error| Error::from_io("create", &display, &error))?;
@@ -163,8 +188,9 @@ impl SegmentFiles {
             file.write_at(&zeros[..count as usize], offset)?;
             offset += count;
         }
+        let header = SegmentHeader { bytes, ..SegmentHeader::default() };
+        file.write_at(&header.encode(), 0)?;
         file.sync()?;
-        self.disk.sync_dir(Path::new(JOURNAL_FOLDER))?;
         Ok(file)
     }
 
@@ -199,18 +225,25 @@ impl SegmentFile {
             .map_err(|error| Error::from_io("read", &self.display, &error))
     }
 
-    /// The header; `None` if the file holds none, or a damaged one.
-    pub fn read_header(&self) -> Result<Option<SegmentHeader>> {
+    /// What it is, by its header. **Errors**: `Corrupted` if it does not have the length that it
+    /// was made with; `NewerFormat`; `Io`.
+    pub fn identify(&self) -> Result<Found> {
+        let length = self.file.len();
+        let length = length.map_err(|error| Error::from_io("measure", &self.display, &error))?;
         let mut block = [0; HEADER_BYTES];
         let count = self.read(&mut block, 0)?;
-        SegmentHeader::decode(&block[..count], &self.display)
-    }
-
-    /// Whether it was never put to use.
-    pub fn is_untouched(&self) -> Result<bool> {
-        let mut block = [0; HEADER_BYTES];
-        let count = self.read(&mut block, 0)?;
-        Ok(block[..count].iter().all(|byte| *byte == 0))
+        if count < HEADER_BYTES {
+            return Err(self.corrupted(length, "it was cut off"));
+        }
+        match SegmentHeader::decode(&block, &self.display)? {
+            Some(header) if header.bytes != length => {
+                let what = format!("it has {length} bytes, and was made with {}", header.bytes);
+                Err(self.corrupted(length.min(header.bytes), &what))
+            }
+            Some(header) if header.sequence == 0 => Ok(Found::Fresh),
+            Some(header) => Ok(Found::Used(header)),
+            None => Ok(Found::Unreadable),
+        }
     }
 
     pub fn corrupted(&self, offset: u64, what: &str) -> Error {
@@ -298,7 +331,10 @@ impl<'a> Scanner<'a> {
         if !held {
             let wanted = count.max(CHUNK_BYTES) as u64;
             let wanted = wanted.min(self.file.bytes - self.offset) as usize;
-            self.window.resize(wanted, 0);
+            if self.window.len() != wanted {
+                // Zeroed by the system, and not byte by byte.
+                self.window = vec![0; wanted];
+            }
             let filled = self.file.read(&mut self.window, self.offset)?;
             self.window.truncate(filled);
             self.window_offset = self.offset;

@@ -11,7 +11,7 @@ use std::sync::{mpsc, Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use super::checkpoint::{Changes, CheckpointFolder, CheckpointStore, Visit};
-use crate::disk::{Disk, FileSystem};
+use crate::disk::{self, Disk, FileSystem, OpenMode};
 use crate::error::{Code, Error, Result};
 
 /// Nodes of sled's tree larger than a quarter of this go to files that it never syncs.
@@ -23,7 +23,14 @@ const UNLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// A folder with a folder for each generation.
 pub(super) struct SledCheckpoints {
     folder: PathBuf,
+    disk: FileSystem,
 }
+
+/// What an opening starts from, while it is under way.
+const BEFORE: &str = ".before";
+/// The same while it is being made or deleted.
+const PARTIAL: &str = ".partial";
+const COPY_BYTES: usize = 1 << 20;
 
 struct SledCheckpoint {
     folder: PathBuf,
@@ -39,45 +46,120 @@ struct OpenSled {
 
 impl SledCheckpoints {
     pub fn new(folder: PathBuf) -> SledCheckpoints {
-        SledCheckpoints { folder }
+        SledCheckpoints { disk: FileSystem::new(folder.clone()), folder }
+    }
+
+    /// Keeps a copy of a database while sled opens it. For sled zeroes segments then that only its
+    /// new snapshot file says are free, and does not sync the name of that first: a power cut in
+    /// between could leave neither. A database of one segment has none to zero. Says whether there
+    /// is a copy: on a full disk there is not.
+    fn keep(&self, name: &str) -> io::Result<bool> {
+        let (before, partial) = (format!("{name}{BEFORE}"), format!("{name}{PARTIAL}"));
+        let (name, before, partial) = (Path::new(name), Path::new(&before), Path::new(&partial));
+        if self.disk.exists(partial)? {
+            self.disk.delete_dir(partial)?;
+        }
+        if self.disk.exists(before)? {
+            // The last opening did not end.
+            if self.disk.exists(name)? {
+                self.disk.delete_dir(name)?;
+            }
+            self.disk.rename(before, name)?;
+            self.disk.sync_dir(Path::new(""))?;
+        }
+        let database = name.join("db");
+        if !self.disk.exists(&database)? {
+            return Ok(false);
+        }
+        let database = self.disk.open(&database, OpenMode::Read)?;
+        if database.len()? <= SEGMENT_BYTES as u64 {
+            return Ok(false);
+        }
+        match self.copy(&*database, partial) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.disk.delete_dir(partial)?;
+                return Ok(false);
+            }
+            result => result?,
+        }
+        self.disk.rename(partial, before)?;
+        self.disk.sync_dir(Path::new(""))?;
+        Ok(true)
+    }
+
+    fn copy(&self, database: &dyn disk::File, folder: &Path) -> io::Result<()> {
+        self.disk.create_dir(folder)?;
+        let copy = self.disk.open(&folder.join("db"), OpenMode::CreateNew)?;
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut offset = 0;
+        loop {
+            let count = database.read_at(&mut buffer, offset)?;
+            if count == 0 {
+                break;
+            }
+            copy.write_at(&buffer[..count], offset)?;
+            offset += count as u64;
+        }
+        copy.sync()?;
+        self.disk.sync_dir(folder)
+    }
+
+    /// The opening has ended: what it started from must never come back.
+    fn forget(&self, name: &str) -> io::Result<()> {
+        let (before, partial) = (format!("{name}{BEFORE}"), format!("{name}{PARTIAL}"));
+        self.disk.rename(Path::new(&before), Path::new(&partial))?;
+        self.disk.sync_dir(Path::new(""))?;
+        self.disk.delete_dir(Path::new(&partial))
     }
 }
 
 impl CheckpointFolder for SledCheckpoints {
     fn generations(&self) -> Result<Vec<u64>> {
-        let disk = FileSystem::new(self.folder.clone());
         let fail = |error| Error::from_io("list", self.folder.display(), &error);
-        disk.create_dir(Path::new("")).map_err(fail)?;
-        let names = disk.list(Path::new("")).map_err(fail)?;
-        let mut generations: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        self.disk.create_dir(Path::new("")).map_err(fail)?;
+        let names = self.disk.list(Path::new("")).map_err(fail)?;
+        let number = |name: &String| name.strip_suffix(BEFORE).unwrap_or(name).parse().ok();
+        let mut generations: Vec<u64> = names.iter().filter_map(number).collect();
         generations.sort_unstable();
+        generations.dedup();
         Ok(generations)
     }
 
     fn open(&self, generation: u64) -> Result<Arc<dyn CheckpointStore>> {
-        let folder = self.folder.join(format!("{generation:08}"));
+        let name = format!("{generation:08}");
+        let folder = self.folder.join(&name);
         let fail = |error: io::Error| Error::from_io("open", folder.display(), &error);
+        let is_kept = self.keep(&name).map_err(fail)?;
         FileSystem::new(folder.clone()).create_dir(Path::new("")).map_err(fail)?;
         let database = match open_database(&folder) {
             Ok(database) => database,
-            Err(first) => {
-                // The snapshot files only make opening quicker, and are sometimes what is damaged.
-                if delete_snapshots(&folder).map_err(fail)? == 0 {
-                    return Err(first);
-                }
+            Err(first) if first.code != Code::Corrupted => return Err(first),
+            Err(_) => {
+                delete_replaceable(&folder).map_err(fail)?;
                 open_database(&folder)?
             }
         };
         let file = File::options().read(true).write(true).open(folder.join("db")).map_err(fail)?;
         sync_all(&folder, &file).map_err(fail)?;
+        if is_kept {
+            self.forget(&name).map_err(fail)?;
+        }
         let open = RwLock::new(Some(OpenSled { database, file }));
         Ok(Arc::new(SledCheckpoint { folder, open }))
     }
 
     fn delete(&self, generation: u64) -> Result<()> {
-        let folder = self.folder.join(format!("{generation:08}"));
-        fs::remove_dir_all(&folder)
-            .map_err(|error| Error::from_io("delete", folder.display(), &error))
+        let name = format!("{generation:08}");
+        for name in [format!("{name}{BEFORE}"), format!("{name}{PARTIAL}"), name] {
+            let path = Path::new(&name);
+            let result = self.disk.exists(path).and_then(|exists| match exists {
+                true => self.disk.delete_dir(path),
+                false => Ok(()),
+            });
+            let fail = |error| Error::from_io("delete", self.disk.display(path), &error);
+            result.map_err(fail)?;
+        }
+        Ok(())
     }
 
     fn spare_bytes(&self) -> u64 {
@@ -100,16 +182,18 @@ fn open_database(folder: &Path) -> Result<sled::Db> {
     })
 }
 
-fn delete_snapshots(folder: &Path) -> io::Result<usize> {
-    let mut count = 0;
+/// Deletes what sled makes anew, in case that is what is damaged: its settings, which are always
+/// the same here, and the snapshot files, which only make opening quicker.
+fn delete_replaceable(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == "conf" || name.starts_with("snap.") {
             fs::remove_file(entry.path())?;
-            count += 1;
         }
     }
-    Ok(count)
+    Ok(())
 }
 
 /// What sled itself never syncs: its settings, and the names of its files.
@@ -120,6 +204,11 @@ fn sync_all(folder: &Path, file: &File) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Where sled keeps all its data, for messages.
+fn database(folder: &Path) -> String {
+    folder.join("db").display().to_string()
+}
+
 /// Runs a call of sled; a panic in it is an error like any other.
 fn guarded<T>(folder: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -128,14 +217,14 @@ fn guarded<T>(folder: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T
             Err(Error::from_io("read or write", folder.display(), &error))
         }
         Ok(Err(error)) => {
-            let message = format!("{} is damaged: {error}", folder.display());
+            let message = format!("{} is damaged: {error}", database(folder));
             Err(Error::rejected(Code::Corrupted, message))
         }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
             let text = text.unwrap_or_default();
-            let message = format!("{} is damaged: sled panicked: {text}", folder.display());
+            let message = format!("{} is damaged: sled panicked: {text}", database(folder));
             Err(Error::rejected(Code::Corrupted, message))
         }
     }
@@ -240,7 +329,7 @@ impl CheckpointStore for SledCheckpoint {
     }
 
     fn display(&self) -> String {
-        self.folder.display().to_string()
+        database(&self.folder)
     }
 }
 
