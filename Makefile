@@ -72,6 +72,16 @@ test-install: setup
 test-demo: setup kv
 	@$(run-demo)
 
+.PHONY: test-python package-python
+test: test-python
+test-python: setup
+	bindings/python/run-tests
+
+package-python: setup ## the wheel of the Python package, below target/wheels
+	target/venv/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml \
+	    --out target/wheels
+	@ls target/wheels/*.whl
+
 # Such as BENCH="--seconds 1 --sizes 16".
 BENCH ?=
 bench: build ## throughput, latency and CPU of three replicas beside the machine's own floor

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use libraft::ids::GroupId;
 use libraft::{Code, Error, NodeOptions};
 use pyo3::prelude::*;
 
@@ -21,8 +22,20 @@ const GRACE_AT_EXIT: Duration = Duration::from_secs(3);
 pub struct OpenNode {
     pub node: libraft::Node,
     number: u64,
+    started: Arc<Started>,
+}
+
+/// What was started on a node.
+#[derive(Default)]
+struct Started(Mutex<StartedState>);
+
+#[derive(Default)]
+struct StartedState {
+    groups: BTreeMap<GroupId, libraft::Group>,
     /// The addresses of the event loops that callbacks of its groups run on.
-    pub callback_loops: Mutex<HashSet<usize>>,
+    callback_loops: HashSet<usize>,
+    /// The failure of a callback was raised by a close.
+    told: bool,
 }
 
 static NODES: Mutex<Nodes> =
@@ -49,10 +62,56 @@ impl OpenNode {
         }
         nodes.opened += 1;
         let number = nodes.opened;
-        let open = Arc::new(OpenNode { node, number, callback_loops: Mutex::default() });
+        let open = Arc::new(OpenNode { node, number, started: Arc::default() });
         nodes.open.insert(number, Arc::downgrade(&open));
         Ok(open)
     }
+
+    /// Remembers a group that was started, in place of one that had its id before, and the address
+    /// of the event loop that its callbacks run on, or 0.
+    pub fn started(&self, group: libraft::Group, callback_loop: usize) {
+        let mut started = self.started.lock();
+        started.groups.insert(group.group_id(), group);
+        if callback_loop != 0 {
+            started.callback_loops.insert(callback_loop);
+        }
+    }
+
+    pub fn callback_loops(&self) -> HashSet<usize> {
+        self.started.lock().callback_loops.clone()
+    }
+
+    /// Begins to close; `done` is called when the node is closed. If a callback's failure had
+    /// stopped a group, the first close is told of it.
+    pub fn close_async(&self, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        let started = self.started.clone();
+        self.node.close_async(Box::new(move |closed| {
+            done(closed.and_then(|()| started.take_failure()));
+        }));
+    }
+}
+
+impl Started {
+    fn take_failure(&self) -> Result<(), Error> {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.told, true) {
+            return Ok(());
+        }
+        let statuses = state.groups.values().filter_map(|group| group.status().ok());
+        let failure = statuses.filter_map(|status| status.failure).find(of_callback);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StartedState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of_callback(failure: &Error) -> bool {
+    matches!(
+        failure.code,
+        Code::ApplyFailed | Code::OpenFailed | Code::RestoreFailed | Code::SyncFailed
+    )
 }
 
 impl Drop for OpenNode {

@@ -1,6 +1,6 @@
 //! A node, as a Python program holds it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use libraft::runtime::is_library_thread;
 use pyo3::prelude::*;
@@ -126,10 +126,7 @@ impl Node {
         let events = Arc::new(EventHub::default());
         let entrance = HubEntrance(events.clone());
         group.set_listener(Some(Box::new(move |notice| entrance.tell(&notice)))).or_raise(py)?;
-        if callback_loop != 0 {
-            let mut loops = self.open.callback_loops.lock().unwrap_or_else(PoisonError::into_inner);
-            loops.insert(callback_loop);
-        }
+        self.open.started(group.clone(), callback_loop);
         Ok(Group::new(self.open.clone(), group, events, callback_loop))
     }
 
@@ -145,43 +142,45 @@ impl Node {
     /// Blocks until callbacks that are running have returned; other threads go on. In a callback,
     /// or in a coroutine on the event loop that callbacks run on, it begins to close and raises
     /// WouldDeadlockError: use `aclose` there.
+    ///
+    /// Raises, once, the failure of a callback that had stopped a group; the node is closed all the
+    /// same.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let closing = self.begin_close(py)?;
-        if is_library_thread() || self.callbacks_run_here(py)? {
-            return Err(to_exception(py, &would_deadlock("close")));
-        }
-        closing.result(py, None).map(|_| ())
+        self.close_and_wait(py, false)
     }
 
     /// Begins to close the node, and returns a Future of the end of that.
     fn aclose(&self, py: Python<'_>) -> PyResult<Future> {
-        self.begin_close(py)
+        self.begin_close(py, false)
     }
 
     fn __enter__(this: Py<Node>) -> Py<Node> {
         this
     }
 
-    #[pyo3(signature = (*_exception))]
+    /// Closes. An exception that is under way goes on, whatever the close has to tell.
     fn __exit__(
         &self,
         py: Python<'_>,
-        _exception: &Bound<'_, pyo3::types::PyTuple>,
+        exception_type: &Bound<'_, PyAny>,
+        _exception: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.close(py)
+        self.close_and_wait(py, !exception_type.is_none())
     }
 
     fn __aenter__(this: Py<Node>) -> Ready {
         Ready { value: this.into_any() }
     }
 
-    #[pyo3(signature = (*_exception))]
     fn __aexit__(
         &self,
         py: Python<'_>,
-        _exception: &Bound<'_, pyo3::types::PyTuple>,
+        exception_type: &Bound<'_, PyAny>,
+        _exception: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<Future> {
-        self.begin_close(py)
+        self.begin_close(py, !exception_type.is_none())
     }
 
     fn __repr__(&self) -> String {
@@ -196,19 +195,28 @@ impl Node {
 }
 
 impl Node {
-    fn begin_close(&self, py: Python<'_>) -> PyResult<Future> {
+    /// If `quietly`, the failure of a group is not told.
+    fn begin_close(&self, py: Python<'_>, quietly: bool) -> PyResult<Future> {
         interpreter::check_process().or_raise(py)?;
         let call = Arc::new(Call::default());
         let closed = call.clone();
-        self.open.node.close_async(Box::new(move |result| {
+        self.open.close_async(move |result| {
+            let result = if quietly { Ok(()) } else { result };
             closed.complete(result.map(|()| Value::Nothing));
-        }));
+        });
         Ok(Future::new(call, 0))
     }
 
+    fn close_and_wait(&self, py: Python<'_>, quietly: bool) -> PyResult<()> {
+        let closing = self.begin_close(py, quietly)?;
+        if is_library_thread() || self.callbacks_run_here(py)? {
+            return Err(to_exception(py, &would_deadlock("close")));
+        }
+        closing.result(py, None).map(|_| ())
+    }
+
     fn callbacks_run_here(&self, py: Python<'_>) -> PyResult<bool> {
-        let loops = self.open.callback_loops.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for event_loop in loops {
+        for event_loop in self.open.callback_loops() {
             if runs(py, event_loop)? {
                 return Ok(true);
             }

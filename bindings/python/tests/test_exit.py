@@ -68,7 +68,7 @@ def test_a_forgotten_close_is_made_up_for_at_the_end(tmp_path: Path) -> None:
     assert count_of(tmp_path) == 1
 
 
-@pytest.mark.parametrize("seconds", [1, 2.98, 3.0, 3.02, 600])
+@pytest.mark.parametrize("seconds", [1, 3.0, 600])
 def test_a_callback_that_is_running_gets_three_seconds_and_never_crashes_the_process(
     tmp_path: Path, seconds: float
 ) -> None:

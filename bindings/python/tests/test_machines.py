@@ -175,12 +175,12 @@ def test_coroutines_run_on_the_event_loop_that_started_the_group(open_node: Open
             await group.take_snapshot()
             assert machine.loops == {asyncio.get_running_loop()}
         again = Coroutines()
-        async with open_node() as node:
-            group = node.start_group(1, again)
-            await group.wait_ready(PATIENCE_S)
-            assert again.count == 1
-            with pytest.raises(libraft.ApplyFailedError, match="as it was asked to"):
-                await group.propose(b"raise")
+        node = open_node()
+        group = node.start_group(1, again)
+        await group.wait_ready(PATIENCE_S)
+        assert again.count == 1
+        with pytest.raises(libraft.ApplyFailedError, match="as it was asked to"):
+            await group.propose(b"raise")
 
     asyncio.run(program())
 
@@ -321,10 +321,9 @@ def test_a_failed_restore_stops_the_group(open_node: OpenNode) -> None:
         def restore_snapshot(self, reader: libraft.SnapshotReader) -> None:
             raise RuntimeError("it is gone")
 
-    with open_node() as node:
-        group = node.start_group(1, Forgetful())
-        with pytest.raises(libraft.RestoreFailedError, match="it is gone"):
-            group.wait_ready(PATIENCE_S).result()
+    group = open_node().start_group(1, Forgetful())
+    with pytest.raises(libraft.RestoreFailedError, match="it is gone"):
+        group.wait_ready(PATIENCE_S).result()
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit, StopIteration])

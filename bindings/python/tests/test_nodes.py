@@ -98,6 +98,39 @@ def test_closing_completes_what_is_pending(open_node: OpenNode) -> None:
     assert machine.destroyed == 1
 
 
+def test_the_first_close_raises_what_had_stopped_a_group(open_node: OpenNode) -> None:
+    node_ids = iter(range(1, 10))
+
+    def failed() -> libraft.Node:
+        node_id = next(node_ids)
+        node = open_node(node_id)
+        group = node.start_group(1, Counter(), initial_members={node_id: "127.0.0.1:0"})
+        group.wait_ready(PATIENCE_S).result()
+        group.propose(b"raise").exception()
+        return node
+
+    node = failed()
+    with pytest.raises(libraft.ApplyFailedError, match="as it was asked to"):
+        node.close()
+    node.close()
+    with pytest.raises(libraft.ApplyFailedError), failed():
+        pass
+    with pytest.raises(ZeroDivisionError), failed():
+        1 / 0  # noqa: B018
+
+    async def program() -> None:
+        with pytest.raises(libraft.ApplyFailedError):
+            await failed().aclose()
+        with pytest.raises(libraft.ApplyFailedError):
+            async with failed():
+                pass
+        with pytest.raises(ZeroDivisionError):
+            async with failed():
+                1 / 0  # noqa: B018
+
+    asyncio.run(program())
+
+
 def test_with_closes_also_after_an_exception(open_node: OpenNode) -> None:
     with pytest.raises(ZeroDivisionError), open_node() as node:
         1 / 0  # noqa: B018
