@@ -16,9 +16,14 @@ QUICK = ["--config-settings", "build-args=--profile dev"]
 
 
 def environment() -> dict[str, str]:
-    """Without a trace of the checkout."""
+    """Without a trace of the checkout, but with the tool that builds, which pip would fetch."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return {**kept, "CARGO_TARGET_DIR": str(TOP / "target"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {
+        **kept,
+        "CARGO_TARGET_DIR": str(TOP / "target"),
+        "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
 
 
 def run(*command: "str | Path", cwd: Path) -> str:
@@ -39,7 +44,9 @@ def pip(*arguments: "str | Path", cwd: Path) -> str:
 
 
 def program() -> str:
-    return re.findall(r"^```python\n(.*?)^```", (BINDING / "README.md").read_text(), re.S | re.M)[0]
+    found = re.search(r"^```python\n(.*?)^```", (BINDING / "README.md").read_text(), re.S | re.M)
+    assert found is not None
+    return found[1]
 
 
 def try_it(place: Path, empty: Path) -> None:
