@@ -87,6 +87,21 @@ pub extern "system" fn Java_io_libraft_NativeGroup_waitReady<'local>(
     })
 }
 
+#[no_mangle]
+pub extern "system" fn Java_io_libraft_NativeGroup_waitReadyAsync<'local>(
+    env: EnvUnowned<'local>,
+    _this: JObject<'local>,
+    pointer: i64,
+    token: i32,
+    timeout_ms: i64,
+) -> JByteArray<'local> {
+    on_group(env, pointer, |_, java| {
+        let timeout = Duration::from_millis(timeout_ms as u64);
+        java.group.wait_ready_async(timeout, java.completer(token))?;
+        Ok(None)
+    })
+}
+
 thread_local! {
     /// Where payloads lie between Java's heap and the library.
     static PAYLOAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

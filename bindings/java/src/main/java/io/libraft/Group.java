@@ -66,6 +66,19 @@ public final class Group {
     }
 
     /**
+     * As {@link #waitReady}, without blocking.
+     *
+     * @param timeout how long at most; of whole milliseconds
+     * @return completes when the group is ready
+     */
+    public CompletableFuture<Void> waitReadyAsync(Duration timeout) {
+        if (timeout == null || timeout.isNegative()) {
+            return refused("timeout is " + timeout + ", but must be a length of time");
+        }
+        return call(1, Group::nothing, token -> handle.waitReadyAsync(token, timeout.toMillis()));
+    }
+
+    /**
      * Proposes one entry.
      *
      * @param data its payload, at least one byte; copied
@@ -181,11 +194,7 @@ public final class Group {
         if (toNodeId < 0) {
             return refused("toNodeId is " + toNodeId + ", but must not be negative");
         }
-        Function<FlatReader, Void> nothing = reader -> {
-            index(reader);
-            return null;
-        };
-        return call(1, nothing, token -> handle.transferLeadership(token, toNodeId));
+        return call(1, Group::nothing, token -> handle.transferLeadership(token, toNodeId));
     }
 
     /**
@@ -290,6 +299,11 @@ public final class Group {
         reader.readLong();
         reader.readBytes();
         return index;
+    }
+
+    private static Void nothing(FlatReader reader) {
+        index(reader);
+        return null;
     }
 
     private static <T> CompletableFuture<T> refused(String message) {

@@ -13,6 +13,10 @@ final class NativeGroup {
         return waitReady(pointer, timeoutMs);
     }
 
+    byte[] waitReadyAsync(int token, long timeoutMs) {
+        return waitReadyAsync(pointer, token, timeoutMs);
+    }
+
     byte[] propose(int token, byte[] array, int start, int length) {
         return propose(pointer, token, array, start, length);
     }
@@ -64,6 +68,8 @@ final class NativeGroup {
     private static native void free(long pointer);
 
     private native byte[] waitReady(long pointer, long timeoutMs);
+
+    private native byte[] waitReadyAsync(long pointer, int token, long timeoutMs);
 
     private native byte[] propose(long pointer, int token, byte[] array, int start, int length);
 

@@ -14,7 +14,7 @@ import java.util.function.IntFunction;
  * waits at most two seconds.
  *
  * <p><b>Threads.</b> Every method may be called from any thread. {@link #open}, {@link #close}, {@link Group#waitReady} and
- * {@link Group#stop} block; nothing else does. In a callback of a state machine they throw a {@link
+ * {@link Group#stop} block; nothing else does, and interrupts do not end them. In a callback of a state machine they throw a {@link
  * WouldDeadlockException}, {@code close} and {@code stop} after they have begun.
  */
 public final class Node implements AutoCloseable {

@@ -30,6 +30,15 @@ class NodeTest {
     }
 
     @Test
+    void aGroupCanBeWaitedForWithoutAThread() throws Exception {
+        try (OneNode one = new OneNode(new Ledger())) {
+            OneNode.await(one.group.waitReadyAsync(OneNode.PATIENCE));
+            assertEquals(Role.LEADER, one.group.status().role());
+            assertThrows(InvalidArgumentException.class, () -> OneNode.await(one.group.waitReadyAsync(null)));
+        }
+    }
+
+    @Test
     void theStatusSaysWhoTheNodeIs() throws Exception {
         try (OneNode one = new OneNode(new Ledger()).ready()) {
             NodeStatus status = one.node.status();
