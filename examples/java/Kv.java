@@ -14,6 +14,7 @@ import io.libraft.NodeOptions;
 import io.libraft.Outcome;
 import io.libraft.Role;
 import io.libraft.StateMachine;
+
 import java.io.BufferedInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
@@ -34,21 +35,24 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 
 /**
- * kv: a replicated key-value store, whole: the program of examples/c/kv.c in Java. Processes of both are one cluster.
+ * kv: a replicated key-value store, whole: the program of examples/c/kv.c in Java. Processes of
+ * both are one cluster.
  *
- * <p>Every process holds all keys in memory. Changes go through libraft, which hands them to each process in the same order
- * ({@link #apply}) and keeps them, as long as most of the processes live. A client may talk to any of them.
+ * <p>Every process holds all keys in memory. Changes go through libraft, which hands them to each
+ * process in the same order ({@link #apply}) and keeps them, as long as most of the processes live.
+ * A client may talk to any of them.
  *
  * <pre>
- *     java -cp libraft.jar Kv.java --node 1 --directory data-1 --listen 127.0.0.1:7001 --clients 8001
- *          --member 1=127.0.0.1:7001 --member 2=127.0.0.1:7002 --member 3=127.0.0.1:7003
+ *     java -cp libraft.jar Kv.java --node 1 --directory data-1 --listen 127.0.0.1:7001
+ *          --clients 8001 --member 1=127.0.0.1:7001 --member 2=127.0.0.1:7002
+ *          --member 3=127.0.0.1:7003
  * </pre>
  *
- * and the same as node 2 and 3; or one alone, with itself as the only member. A process without --member waits until the
- * leader of those that are there is told to {@code add} it.
+ * and the same as node 2 and 3; or one alone, with itself as the only member. A process without
+ * --member waits until the leader of those that are there is told to {@code add} it.
  *
- * <p>The protocol, on a port of 127.0.0.1: a line for each request, and behind the line of a value its bytes, whatever they
- * are. Try it with {@code nc 127.0.0.1 8001}.
+ * <p>The protocol, on a port of 127.0.0.1: a line for each request, and behind the line of a value
+ * its bytes, whatever they are. Try it with {@code nc 127.0.0.1 8001}.
  *
  * <pre>
  *     put LENGTH KEY, then the bytes   ok INDEX
@@ -63,20 +67,28 @@ import java.util.function.Consumer;
  *     remove NODE, transfer NODE       once it is promoted
  * </pre>
  *
- * or, to any: {@code error CODE OUTCOME retriable|final MESSAGE}. After the outcome {@code unknown} the change may yet happen.
+ * or, to any: {@code error CODE OUTCOME retriable|final MESSAGE}. After the outcome {@code unknown}
+ * the change may yet happen.
  */
 public final class Kv implements StateMachine, GroupListener {
     private static final int KEY_BYTES_MAX = 4095;
     private static final int LINE_BYTES_MAX = KEY_BYTES_MAX + 64;
-    private static final int VALUE_BYTES_MAX = (8 << 20) - 2 * KEY_BYTES_MAX; // an entry may have 8 MiB
+    private static final int VALUE_BYTES_MAX =
+            (8 << 20) - 2 * KEY_BYTES_MAX; // an entry may have 8 MiB
     private static final int CLIENTS_MAX = 256;
     private static final long DUMP_TIMEOUT_NANOS = TimeUnit.SECONDS.toNanos(30);
-    /** Keys are bytes: one character for each, so that they are ordered as in every other language. */
+
+    /**
+     * Keys are bytes: one character for each, so that they are ordered as in every other language.
+     */
     private static final Charset BYTES = StandardCharsets.ISO_8859_1;
 
     // ---------------------------------------------------------------- the state
 
-    /** Changed by the callbacks of the state machine, read by the clients' threads; all synchronized on this. */
+    /**
+     * Changed by the callbacks of the state machine, read by the clients' threads; all synchronized
+     * on this.
+     */
     private TreeMap<String, byte[]> items = new TreeMap<>();
 
     /** Of the last entry that is in it. */
@@ -180,7 +192,8 @@ public final class Kv implements StateMachine, GroupListener {
     private void serve(String line, InputStream in, OutputStream out) throws IOException {
         String[] words = line.split(" ", 2);
         String arguments = words.length > 1 ? words[1] : "";
-        boolean takesNone = words[0].equals("keys") || words[0].equals("status") || words[0].equals("members");
+        boolean takesNone =
+                words[0].equals("keys") || words[0].equals("status") || words[0].equals("members");
         try {
             switch (arguments.isEmpty() == takesNone ? words[0] : "") {
                 case "get" -> get(arguments, out);
@@ -192,7 +205,10 @@ public final class Kv implements StateMachine, GroupListener {
                 case "members" -> members(out);
                 case "add" -> {
                     String[] node = arguments.split(" ", 2);
-                    change(Change.addLearner(Long.parseLong(node[0]), node.length > 1 ? node[1] : ""), out);
+                    change(
+                            Change.addLearner(
+                                    Long.parseLong(node[0]), node.length > 1 ? node[1] : ""),
+                            out);
                 }
                 case "promote" -> change(Change.promote(Long.parseLong(arguments)), out);
                 case "remove" -> change(Change.remove(Long.parseLong(arguments)), out);
@@ -200,8 +216,11 @@ public final class Kv implements StateMachine, GroupListener {
                     group.transferLeadership(Long.parseLong(arguments)).join();
                     print(out, "ok");
                 }
-                default -> refuse(out, "there are get, put, del, keys, dump, status, members, add, "
-                        + "promote, remove and transfer");
+                default ->
+                        refuse(
+                                out,
+                                "there are get, put, del, keys, dump, status, members, add, "
+                                        + "promote, remove and transfer");
             }
         } catch (NumberFormatException e) {
             refuse(out, "this is not a number: " + arguments);
@@ -213,10 +232,13 @@ public final class Kv implements StateMachine, GroupListener {
     }
 
     private static void refuse(OutputStream out, LibraftException error) throws IOException {
-        print(out, "error " + error.code()
-                + (error.outcome() == Outcome.UNKNOWN ? " unknown" : " rejected")
-                + (error.retriable() ? " retriable " : " final ")
-                + error.message().replace('\n', ' '));
+        print(
+                out,
+                "error "
+                        + error.code()
+                        + (error.outcome() == Outcome.UNKNOWN ? " unknown" : " rejected")
+                        + (error.retriable() ? " retriable " : " final ")
+                        + error.message().replace('\n', ' '));
     }
 
     private static void refuse(OutputStream out, String message) throws IOException {
@@ -291,17 +313,30 @@ public final class Kv implements StateMachine, GroupListener {
     private void status(OutputStream out) throws IOException {
         GroupStatus now = group.status();
         synchronized (this) {
-            print(out, "status role=" + name(now.role())
-                    + " term=" + now.term()
-                    + " leader=" + now.leader().map(leader -> leader.nodeId()).orElse(0L)
-                    + " first=" + now.firstIndex()
-                    + " last=" + now.lastIndex()
-                    + " commit=" + now.commitIndex()
-                    + " applied=" + appliedIndex
-                    + " keys=" + items.size()
-                    + " snapshot=" + now.snapshotIndex()
-                    + " snapshot_bytes=" + snapshotBytes
-                    + " installed=" + installedIndex);
+            print(
+                    out,
+                    "status role="
+                            + name(now.role())
+                            + " term="
+                            + now.term()
+                            + " leader="
+                            + now.leader().map(leader -> leader.nodeId()).orElse(0L)
+                            + " first="
+                            + now.firstIndex()
+                            + " last="
+                            + now.lastIndex()
+                            + " commit="
+                            + now.commitIndex()
+                            + " applied="
+                            + appliedIndex
+                            + " keys="
+                            + items.size()
+                            + " snapshot="
+                            + now.snapshotIndex()
+                            + " snapshot_bytes="
+                            + snapshotBytes
+                            + " installed="
+                            + installedIndex);
         }
     }
 
@@ -309,7 +344,13 @@ public final class Kv implements StateMachine, GroupListener {
         var all = group.members();
         print(out, "members " + all.size());
         for (Member member : all) {
-            print(out, member.nodeId() + " " + member.role().name().toLowerCase() + " " + member.address());
+            print(
+                    out,
+                    member.nodeId()
+                            + " "
+                            + member.role().name().toLowerCase()
+                            + " "
+                            + member.address());
         }
     }
 
@@ -353,10 +394,12 @@ public final class Kv implements StateMachine, GroupListener {
             places.acquireUninterruptibly(); // more clients wait in the kernel's queue
             try {
                 Socket socket = listener.accept();
-                Thread client = new Thread(() -> {
-                    serveClient(socket);
-                    places.release();
-                });
+                Thread client =
+                        new Thread(
+                                () -> {
+                                    serveClient(socket);
+                                    places.release();
+                                });
                 client.setDaemon(true);
                 client.start();
             } catch (IOException e) {
@@ -397,9 +440,10 @@ public final class Kv implements StateMachine, GroupListener {
     }
 
     private static void usage() {
-        System.err.println("usage: kv --node N --directory DIR --listen HOST:PORT --clients PORT\n"
-                + "          [--member N=HOST:PORT ...] [--cluster NAME]\n"
-                + "          [--snapshot-entries N] [--retained-entries N]");
+        System.err.println(
+                "usage: kv --node N --directory DIR --listen HOST:PORT --clients PORT\n"
+                        + "          [--member N=HOST:PORT ...] [--cluster NAME]\n"
+                        + "          [--snapshot-entries N] [--retained-entries N]");
         System.exit(2);
     }
 
@@ -408,15 +452,20 @@ public final class Kv implements StateMachine, GroupListener {
             System.out.println("kv with libraft " + Libraft.version());
             return;
         }
-        Map<String, String> known = new TreeMap<>(Map.of("--cluster", "kv", "--listen", "127.0.0.1:0"));
+        Map<String, String> known =
+                new TreeMap<>(Map.of("--cluster", "kv", "--listen", "127.0.0.1:0"));
         GroupOptions groupOptions = new GroupOptions(1);
-        Map<String, Consumer<String>> applied = Map.of(
-                "--member", member -> {
-                    String[] parts = member.split("=", 2);
-                    groupOptions.initialMember(Long.parseLong(parts[0]), parts[1]);
-                },
-                "--snapshot-entries", number -> groupOptions.snapshotEntries(Long.parseLong(number)),
-                "--retained-entries", number -> groupOptions.retainedEntries(Long.parseLong(number)));
+        Map<String, Consumer<String>> applied =
+                Map.of(
+                        "--member",
+                                member -> {
+                                    String[] parts = member.split("=", 2);
+                                    groupOptions.initialMember(Long.parseLong(parts[0]), parts[1]);
+                                },
+                        "--snapshot-entries",
+                                number -> groupOptions.snapshotEntries(Long.parseLong(number)),
+                        "--retained-entries",
+                                number -> groupOptions.retainedEntries(Long.parseLong(number)));
         Kv kv = new Kv();
         try {
             for (int i = 0; i < arguments.length; i += 2) {
@@ -454,12 +503,16 @@ public final class Kv implements StateMachine, GroupListener {
             throw fail("start", e);
         }
         // Told to end, this program closes its node in order, and then has ended well.
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            node.close();
-            System.out.println("kv: closed");
-            Runtime.getRuntime().halt(0);
-        }));
-        System.out.println("kv: node " + node.status().nodeId() + " serves clients on port " + port);
+        Runtime.getRuntime()
+                .addShutdownHook(
+                        new Thread(
+                                () -> {
+                                    node.close();
+                                    System.out.println("kv: closed");
+                                    Runtime.getRuntime().halt(0);
+                                }));
+        System.out.println(
+                "kv: node " + node.status().nodeId() + " serves clients on port " + port);
         acceptClients(listener);
     }
 }

@@ -1,7 +1,8 @@
 //! Threads of the library that call Java.
 //!
-//! They are attached as daemons, so that they do not keep the virtual machine alive, and detach themselves when they end.
-//! The `jni` crate attaches threads that do keep it alive, hence the call below.
+//! They are attached as daemons, so that they do not keep the virtual machine alive, and detach
+//! themselves when they end. The `jni` crate attaches threads that do keep it alive, hence the call
+//! below.
 
 use std::ffi::{c_void, CString};
 use std::ptr;
@@ -46,7 +47,8 @@ fn attach(vm: &JavaVM) -> Result<()> {
     };
     let mut env: *mut c_void = ptr::null_mut();
     let raw = vm.get_raw();
-    // SAFETY: `raw` is the running virtual machine; the arguments outlive the call, which copies the name.
+    // SAFETY: `raw` is the running virtual machine; the arguments outlive the call, which copies
+    // the name.
     let attached = unsafe {
         ((**raw).v1_4.AttachCurrentThreadAsDaemon)(raw, &mut env, (&raw mut arguments).cast())
     };
@@ -68,8 +70,8 @@ impl Drop for Attached {
     fn drop(&mut self) {
         let (true, Some(vm)) = (self.0.get(), VM.get()) else { return };
         let raw = vm.get_raw();
-        // SAFETY: `raw` is the virtual machine that this thread was attached to, here, and no Java frame is left on a
-        // thread that ends.
+        // SAFETY: `raw` is the virtual machine that this thread was attached to, here, and no Java
+        // frame is left on a thread that ends.
         unsafe { ((**raw).v1_1.DetachCurrentThread)(raw) };
     }
 }

@@ -1,7 +1,8 @@
 //! The way in: what every native method goes through.
 //!
-//! An answer is a `byte[]`: null if all is well and there is nothing to say; else a zero and the data, or a one and the
-//! error. Panics end here. Only what the virtual machine itself throws (it has no memory for an array, say) is thrown.
+//! An answer is a `byte[]`: null if all is well and there is nothing to say; else a zero and the
+//! data, or a one and the error. Panics end here. Only what the virtual machine itself throws (it
+//! has no memory for an array, say) is thrown.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -121,9 +122,9 @@ pub fn read_array(env: &Env, array: &JByteArray) -> jni::errors::Result<Vec<u8>>
 
 /// The object behind a pointer that the Java half keeps.
 ///
-/// # Safety
-/// `pointer` came from [`into_pointer`] of a `T` and was not taken back. The Java half sees to that: only its own classes
-/// know the pointer, pass it from methods of the object that owns it, and give it back when that object is gone.
+/// # Safety `pointer` came from [`into_pointer`] of a `T` and was not taken back. The Java half
+/// sees to that: only its own classes know the pointer, pass it from methods of the object that
+/// owns it, and give it back when that object is gone.
 pub unsafe fn borrow<'a, T>(pointer: i64) -> &'a T {
     // SAFETY: as the caller's.
     unsafe { &*(pointer as *const T) }

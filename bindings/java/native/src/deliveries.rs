@@ -1,8 +1,8 @@
-//! What a node has to tell to Java: completions of calls and events. It waits here until the node's delivery thread, which
-//! is one of Java's, takes it, many at once.
+//! What a node has to tell to Java: completions of calls and events. It waits here until the node's
+//! delivery thread, which is one of Java's, takes it, many at once.
 //!
-//! How much waits is bounded by the Java half, which counts a call as pending until its future is completed, and by
-//! [`crate::events`].
+//! How much waits is bounded by the Java half, which counts a call as pending until its future is
+//! completed, and by [`crate::events`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -83,7 +83,8 @@ impl Deliveries {
         });
     }
 
-    /// Says that a close or a stop will be told. If not, nobody is there to be told any more: the node is closed.
+    /// Says that a close or a stop will be told. If not, nobody is there to be told any more: the
+    /// node is closed.
     pub fn expect_done(&self) -> bool {
         let mut state = self.lock();
         state.expected += usize::from(!state.gone);

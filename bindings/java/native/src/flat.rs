@@ -1,4 +1,5 @@
-//! What crosses the boundary, as bytes: little-endian numbers, and bytes and texts behind their length.
+//! What crosses the boundary, as bytes: little-endian numbers, and bytes and texts behind their
+//! length.
 //!
 //! `FlatWriter.java` and `FlatReader.java` are the other half.
 
@@ -26,7 +27,8 @@ impl Writer {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// A length beyond what Java's arrays can have never gets here: payloads and results are capped far below.
+    /// A length beyond what Java's arrays can have never gets here: payloads and results are capped
+    /// far below.
     pub fn bytes(&mut self, value: &[u8]) {
         self.int(value.len() as i32);
         self.0.extend_from_slice(value);
@@ -54,7 +56,8 @@ impl Writer {
     }
 }
 
-/// Reads values one behind the other. What is missing is an error: the Java half and this one disagree.
+/// Reads values one behind the other. What is missing is an error: the Java half and this one
+/// disagree.
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -246,8 +246,8 @@ pub extern "system" fn Java_io_libraft_NativeGroup_stop<'local>(
     })
 }
 
-/// Begins to stop the group. A delivery with `token` says when it is stopped; with data in the answer there is none, for
-/// its node is closed already.
+/// Begins to stop the group. A delivery with `token` says when it is stopped; with data in the
+/// answer there is none, for its node is closed already.
 #[no_mangle]
 pub extern "system" fn Java_io_libraft_NativeGroup_stopAsync<'local>(
     env: EnvUnowned<'local>,

@@ -1,4 +1,5 @@
-//! What the library says, on its way to `System.Logger`: a bounded queue that a thread of Java's empties.
+//! What the library says, on its way to `System.Logger`: a bounded queue that a thread of Java's
+//! empties.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,7 +74,8 @@ pub extern "system" fn Java_io_libraft_NativeLog_listen<'local>(
     })
 }
 
-/// Blocks until there are records: how many were lost, then level, part of the library and message of each.
+/// Blocks until there are records: how many were lost, then level, part of the library and message
+/// of each.
 #[no_mangle]
 pub extern "system" fn Java_io_libraft_NativeLog_take<'local>(
     env: EnvUnowned<'local>,

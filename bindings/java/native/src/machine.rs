@@ -1,8 +1,9 @@
-//! The program's state machine, behind `MachineBridge.java`: the one place where the library calls Java.
+//! The program's state machine, behind `MachineBridge.java`: the one place where the library calls
+//! Java.
 //!
-//! Every request is one call: `byte[] call(int kind, byte[] input, long request, long stream)`. It answers with a zero and
-//! the answer's data, or with a one and the text of what went wrong; or with null, and then later, by the native method
-//! `answer` and the number of the request.
+//! Every request is one call: `byte[] call(int kind, byte[] input, long request, long stream)`. It
+//! answers with a zero and the answer's data, or with a one and the text of what went wrong; or
+//! with null, and then later, by the native method `answer` and the number of the request.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -40,8 +41,8 @@ pub enum Kind {
     Destroy = 9,
 }
 
-/// The bridge to the program's object. Machines, requests and prepared snapshots share it; the program's `destroy` comes
-/// after the last of them.
+/// The bridge to the program's object. Machines, requests and prepared snapshots share it; the
+/// program's `destroy` comes after the last of them.
 pub struct Bridge {
     object: Global<JObject<'static>>,
     call: JMethodID,
@@ -79,7 +80,8 @@ impl Bridge {
             jvalue { j: request as i64 },
             jvalue { j: stream as i64 },
         ];
-        // SAFETY: the method was looked up in the object's class, with these arguments and this type.
+        // SAFETY: the method was looked up in the object's class, with these arguments and this
+        // type.
         let answer = unsafe {
             env.call_method_unchecked(&self.object, self.call, ReturnType::Array, &arguments)
         };
@@ -87,13 +89,15 @@ impl Bridge {
         if answer.is_null() {
             return Ok(Called::Pending);
         }
-        // SAFETY: the method returns a `byte[]`; the reference belongs to this frame and is not used otherwise.
+        // SAFETY: the method returns a `byte[]`; the reference belongs to this frame and is not
+        // used otherwise.
         let answer = unsafe { JByteArray::from_raw(env, answer.into_raw()) };
         boundary::read_array(env, &answer).map(Called::Answered)
     }
 }
 
-/// A pending exception must not meet the next call into Java: it is taken out, and becomes the error.
+/// A pending exception must not meet the next call into Java: it is taken out, and becomes the
+/// error.
 fn caught<T>(env: &Env, result: jni::errors::Result<T>) -> jni::errors::Result<T> {
     match result {
         Err(jni::errors::Error::JavaException) => {
@@ -146,7 +150,8 @@ impl JavaMachine {
             Called::Pending => {}
             // SAFETY: only a bridge that answers null keeps the number.
             Called::Answered(answer) => unsafe { Request::take(request) }.answer(&answer),
-            // SAFETY: as above; the bridge catches all that is thrown once it has given the number to the program.
+            // SAFETY: as above; the bridge catches all that is thrown once it has given the number
+            // to the program.
             Called::Broken(why) => unsafe { Request::take(request) }.fail(why),
         }
     }
@@ -196,7 +201,8 @@ impl StateMachine for JavaMachine {
     }
 }
 
-/// The number of entries; index, term and end of each; the blob; then the payloads, one behind the other.
+/// The number of entries; index, term and end of each; the blob; then the payloads, one behind the
+/// other.
 fn flatten(request: &Apply) -> Vec<u8> {
     let payloads: usize = request.entries.iter().map(|entry| entry.data.len()).sum();
     let table = request.entries.len() * 20;

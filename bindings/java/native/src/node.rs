@@ -53,8 +53,8 @@ pub extern "system" fn Java_io_libraft_NativeNode_close<'local>(
     })
 }
 
-/// Begins to close the node. A delivery with `token` says when it is closed; with data in the answer there is none, for
-/// it is closed already.
+/// Begins to close the node. A delivery with `token` says when it is closed; with data in the
+/// answer there is none, for it is closed already.
 #[no_mangle]
 pub extern "system" fn Java_io_libraft_NativeNode_closeAsync<'local>(
     env: EnvUnowned<'local>,

@@ -1,5 +1,5 @@
-//! Options, as the Java half writes them: the number of an option and its value, for those that were set. The defaults
-//! live in the core, once.
+//! Options, as the Java half writes them: the number of an option and its value, for those that
+//! were set. The defaults live in the core, once.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -1,4 +1,5 @@
-//! Requests to a state machine that wait for their answer. Java knows them by number, and answers each once.
+//! Requests to a state machine that wait for their answer. Java knows them by number, and answers
+//! each once.
 
 use std::sync::Arc;
 

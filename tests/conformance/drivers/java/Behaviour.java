@@ -1,4 +1,5 @@
 import io.libraft.Node;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -10,6 +11,7 @@ final class Behaviour {
     volatile String fail = "none";
     private String pend = "none";
     private final List<Runnable> held = new ArrayList<>();
+
     /** The next apply closes this, and says what came of it. */
     private Node closing;
 

@@ -4,6 +4,7 @@ import io.libraft.GroupOptions;
 import io.libraft.Node;
 import io.libraft.NodeOptions;
 import io.libraft.StateMachine;
+
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStream;
@@ -15,7 +16,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.logging.Level;
 import java.util.logging.Logger;
-import java.util.zip.CRC32;
 
 /** A member of the benchmark's cluster. */
 final class BenchMember {
@@ -26,7 +26,11 @@ final class BenchMember {
     /** Counts entries, and reads every byte of them. */
     private static final class Counter implements StateMachine {
         private long count;
-        /** Goes on over all payloads; a CRC32 cannot be set, so after a restore it is `base`'s continuation. */
+
+        /**
+         * Goes on over all payloads; a CRC32 cannot be set, so after a restore it is `base`'s
+         * continuation.
+         */
         private RunningCrc crc = new RunningCrc(0);
 
         @Override
@@ -40,7 +44,11 @@ final class BenchMember {
             for (int i = 0; i < results.length; i++) {
                 crc.update(entries.get(i).bytes());
                 count++;
-                results[i] = LedgerState.littleEndian(8).putInt((int) count).putInt((int) crc.value()).array();
+                results[i] =
+                        LedgerState.littleEndian(8)
+                                .putInt((int) count)
+                                .putInt((int) crc.value())
+                                .array();
             }
             return results;
         }
@@ -51,7 +59,8 @@ final class BenchMember {
 
         @Override
         public void saveSnapshot(OutputStream out) throws IOException {
-            out.write(LedgerState.littleEndian(12).putLong(count).putInt((int) crc.value()).array());
+            out.write(
+                    LedgerState.littleEndian(12).putLong(count).putInt((int) crc.value()).array());
         }
 
         @Override
@@ -102,7 +111,9 @@ final class BenchMember {
     }
 
     private static double cpuSeconds() {
-        var system = (com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+        var system =
+                (com.sun.management.OperatingSystemMXBean)
+                        ManagementFactory.getOperatingSystemMXBean();
         return system.getProcessCpuTime() / 1e9;
     }
 }

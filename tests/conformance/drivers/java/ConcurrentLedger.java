@@ -1,4 +1,5 @@
 import io.libraft.ConcurrentStateMachine;
+
 import java.io.OutputStream;
 
 /** The ledger as a machine that is saved beside apply. */
@@ -16,11 +17,15 @@ class ConcurrentLedger extends MemoryLedger implements ConcurrentStateMachine<Le
     @Override
     public void saveSnapshot(LedgerState view, OutputStream out) throws Exception {
         // Holding back keeps this thread, which is one for snapshots.
-        answer("save", () -> {
-            behaviour.failIf("save");
-            view.write(out);
-            return null;
-        }).toCompletableFuture().get();
+        answer(
+                        "save",
+                        () -> {
+                            behaviour.failIf("save");
+                            view.write(out);
+                            return null;
+                        })
+                .toCompletableFuture()
+                .get();
     }
 
     @Override

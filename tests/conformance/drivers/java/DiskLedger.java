@@ -1,5 +1,6 @@
 import io.libraft.OnDiskStateMachine;
 import io.libraft.Opened;
+
 import java.io.BufferedInputStream;
 import java.io.BufferedOutputStream;
 import java.io.FileOutputStream;

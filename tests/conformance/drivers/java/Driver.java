@@ -9,7 +9,8 @@ import java.util.Arrays;
 /** The conformance driver for Java: see PROTOCOL.md beside its folder. */
 public final class Driver {
     /** Every line is written and flushed as a whole. */
-    private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    private static final PrintStream OUT =
+            new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
     private Driver() {}
 
@@ -21,7 +22,9 @@ public final class Driver {
         } else if (arguments.length == 0) {
             serve();
         } else {
-            System.err.println("usage: driver | driver exit CASE DIRECTORY | driver bench-member ID DIRECTORY");
+            System.err.println(
+                    "usage: driver | driver exit CASE DIRECTORY | driver bench-member ID"
+                        + " DIRECTORY");
             System.err.println("not: " + Arrays.toString(arguments));
             System.exit(2);
         }
@@ -35,7 +38,8 @@ public final class Driver {
         String runtime = Path.of(System.getProperty("java.home"), "bin", "java").toString();
         print("! driver language=java runtime=" + Words.hex(runtime) + " protocol=1");
         Host host = new Host();
-        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        BufferedReader in =
+                new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         String line;
         while ((line = in.readLine()) != null) {
             host.serve(new Words(line));

@@ -1,6 +1,7 @@
 import io.libraft.Group;
 import io.libraft.GroupListener;
 import io.libraft.Role;
+
 import java.util.OptionalLong;
 
 /** Prints the events of a group. */
@@ -38,12 +39,26 @@ final class EventPrinter implements GroupListener {
 
     @Override
     public void onSnapshotSending(long nodeId, long index, long bytes) {
-        Driver.print(place + "snapshot_sending node_id=" + nodeId + " index=" + index + " bytes=" + bytes);
+        Driver.print(
+                place
+                        + "snapshot_sending node_id="
+                        + nodeId
+                        + " index="
+                        + index
+                        + " bytes="
+                        + bytes);
     }
 
     @Override
     public void onSnapshotReceiving(long nodeId, long index, long bytes) {
-        Driver.print(place + "snapshot_receiving node_id=" + nodeId + " index=" + index + " bytes=" + bytes);
+        Driver.print(
+                place
+                        + "snapshot_receiving node_id="
+                        + nodeId
+                        + " index="
+                        + index
+                        + " bytes="
+                        + bytes);
     }
 
     @Override

@@ -4,6 +4,7 @@ import io.libraft.GroupOptions;
 import io.libraft.LibraftException;
 import io.libraft.Node;
 import io.libraft.NodeOptions;
+
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -46,8 +47,10 @@ final class ExitCase {
 
     private void open(boolean async) {
         node = Node.open(new NodeOptions("exit", 1, directory).tick(Duration.ofMillis(20)));
-        group = node.startGroup(
-                new GroupOptions(1).initialMember(1, "127.0.0.1:0"), new MemoryLedger(behaviour, false, async));
+        group =
+                node.startGroup(
+                        new GroupOptions(1).initialMember(1, "127.0.0.1:0"),
+                        new MemoryLedger(behaviour, false, async));
     }
 
     private void end(String name) throws Exception {
@@ -78,7 +81,10 @@ final class ExitCase {
                 ending();
                 group.propose(next());
                 Throwable error = closed.get();
-                Driver.print("failed " + (error == null ? "OK" : ((LibraftException) error).code()) + " -");
+                Driver.print(
+                        "failed "
+                                + (error == null ? "OK" : ((LibraftException) error).code())
+                                + " -");
                 closeAndPrint();
             }
             case "exit_under_load" -> {
@@ -88,10 +94,12 @@ final class ExitCase {
             }
             case "exit_in_thread" -> {
                 load(UNDER_LOAD);
-                new Thread(() -> {
-                    ending();
-                    System.exit(3);
-                }).start();
+                new Thread(
+                                () -> {
+                                    ending();
+                                    System.exit(3);
+                                })
+                        .start();
             }
             case "shutdown_in_callback" -> {
                 behaviour.blockMs = 1_000;
@@ -127,10 +135,11 @@ final class ExitCase {
         behaviour.fail = "restore";
         open(false);
         ending();
-        failed(() -> {
-            group.waitReady(PATIENCE);
-            return null;
-        });
+        failed(
+                () -> {
+                    group.waitReady(PATIENCE);
+                    return null;
+                });
         closeAndPrint();
     }
 
@@ -138,18 +147,22 @@ final class ExitCase {
     private void load(int acknowledgements) throws InterruptedException {
         Semaphore places = new Semaphore(IN_FLIGHT);
         CountDownLatch enough = new CountDownLatch(acknowledgements);
-        Thread load = new Thread(() -> {
-            while (true) {
-                places.acquireUninterruptibly();
-                group.propose(next()).whenComplete((completion, error) -> {
-                    if (error == null) {
-                        acknowledged(completion);
-                        enough.countDown();
-                    }
-                    places.release();
-                });
-            }
-        });
+        Thread load =
+                new Thread(
+                        () -> {
+                            while (true) {
+                                places.acquireUninterruptibly();
+                                group.propose(next())
+                                        .whenComplete(
+                                                (completion, error) -> {
+                                                    if (error == null) {
+                                                        acknowledged(completion);
+                                                        enough.countDown();
+                                                    }
+                                                    places.release();
+                                                });
+                            }
+                        });
         load.setDaemon(true);
         load.start();
         enough.await();

@@ -1,5 +1,6 @@
 import io.libraft.Group;
 import io.libraft.LibraftException;
+
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
@@ -8,7 +9,10 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 
-/** Keeps a number of proposals in flight at the leader, and measures each: every completion makes the next call. */
+/**
+ * Keeps a number of proposals in flight at the leader, and measures each: every completion makes
+ * the next call.
+ */
 final class Load {
     private static final int LATENCIES_MAX = 1 << 22;
 
@@ -35,7 +39,10 @@ final class Load {
         payload = new byte[Integer.parseInt(words[1])];
         Arrays.fill(payload, (byte) 0x5a);
         int inFlight = Integer.parseInt(words[2]);
-        int size = words[3].equals("callback") ? 1 : Integer.parseInt(words[3].substring("batch-".length()));
+        int size =
+                words[3].equals("callback")
+                        ? 1
+                        : Integer.parseInt(words[3].substring("batch-".length()));
         batch = words[3].equals("callback") ? null : Collections.nCopies(size, payload);
         calls = Math.max(inFlight / size, 1);
         seconds = Double.parseDouble(words[4]);
@@ -63,10 +70,12 @@ final class Load {
         if (batch == null) {
             group.propose(payload).whenComplete((completion, error) -> completed(begun, 1, error));
         } else {
-            group.proposeBatch(batch).whenComplete((done, error) -> {
-                LibraftException first = error == null ? done.firstFailure() : null;
-                completed(begun, batch.size(), first == null ? error : first);
-            });
+            group.proposeBatch(batch)
+                    .whenComplete(
+                            (done, error) -> {
+                                LibraftException first = error == null ? done.firstFailure() : null;
+                                completed(begun, batch.size(), first == null ? error : first);
+                            });
         }
     }
 

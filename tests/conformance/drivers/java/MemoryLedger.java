@@ -1,7 +1,7 @@
 import io.libraft.Entries;
 import io.libraft.Entry;
 import io.libraft.StateMachine;
-import java.io.IOException;
+
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
@@ -17,11 +17,13 @@ class MemoryLedger implements StateMachine {
     static final AtomicLong DESTROYED = new AtomicLong();
 
     /** Where asynchronous answers come from. */
-    private static final ExecutorService LATER = Executors.newCachedThreadPool(body -> {
-        Thread thread = new Thread(body, "ledger");
-        thread.setDaemon(true);
-        return thread;
-    });
+    private static final ExecutorService LATER =
+            Executors.newCachedThreadPool(
+                    body -> {
+                        Thread thread = new Thread(body, "ledger");
+                        thread.setDaemon(true);
+                        return thread;
+                    });
 
     final Behaviour behaviour;
     private final boolean quick;
@@ -61,7 +63,8 @@ class MemoryLedger implements StateMachine {
     private byte[] applyOne(Entry entry) {
         byte[] payload = entry.bytes();
         if (payload[0] == 'x') {
-            throw new IllegalStateException(new String(payload, 1, payload.length - 1, StandardCharsets.UTF_8));
+            throw new IllegalStateException(
+                    new String(payload, 1, payload.length - 1, StandardCharsets.UTF_8));
         }
         state.apply(entry.index(), payload);
         return LedgerState.littleEndian(8).putLong(state.count).array();
@@ -81,10 +84,12 @@ class MemoryLedger implements StateMachine {
 
     @Override
     public CompletionStage<?> saveSnapshotAsync(OutputStream out) throws Exception {
-        return answer("save", () -> {
-            saveSnapshot(out);
-            return null;
-        });
+        return answer(
+                "save",
+                () -> {
+                    saveSnapshot(out);
+                    return null;
+                });
     }
 
     @Override
@@ -98,10 +103,12 @@ class MemoryLedger implements StateMachine {
 
     @Override
     public CompletionStage<?> restoreSnapshotAsync(InputStream in) throws Exception {
-        return answer("restore", () -> {
-            restoreSnapshot(in);
-            return null;
-        });
+        return answer(
+                "restore",
+                () -> {
+                    restoreSnapshot(in);
+                    return null;
+                });
     }
 
     @Override
@@ -120,13 +127,16 @@ class MemoryLedger implements StateMachine {
     /** Answers at once, from another thread, or when it is released. */
     protected <T> CompletionStage<T> answer(String what, Callable<T> body) throws Exception {
         CompletableFuture<T> answer = new CompletableFuture<>();
-        Runnable run = () -> LATER.execute(() -> {
-            try {
-                answer.complete(body.call());
-            } catch (Exception e) {
-                answer.completeExceptionally(e);
-            }
-        });
+        Runnable run =
+                () ->
+                        LATER.execute(
+                                () -> {
+                                    try {
+                                        answer.complete(body.call());
+                                    } catch (Exception e) {
+                                        answer.completeExceptionally(e);
+                                    }
+                                });
         if (behaviour.hold(what, run)) {
             return answer;
         }

@@ -3,6 +3,7 @@ import io.libraft.Group;
 import io.libraft.GroupOptions;
 import io.libraft.Node;
 import io.libraft.NodeOptions;
+
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.concurrent.CompletableFuture;
@@ -19,11 +20,16 @@ final class Misuse {
                 case "null_in_batch" -> group.proposeBatch(Arrays.asList(new byte[] {1}, null));
                 case "null_option" -> done(Node.open(new NodeOptions(null, 1, nowhere)));
                 case "not_utf8" -> done(Node.open(new NodeOptions("a\ud800b", 1, nowhere)));
-                case "negative" -> done(node.startGroup(
-                        new GroupOptions(99).proposalBytesMax(-1), new MemoryLedger(new Behaviour(), false, false)));
+                case "negative" ->
+                        done(
+                                node.startGroup(
+                                        new GroupOptions(99).proposalBytesMax(-1),
+                                        new MemoryLedger(new Behaviour(), false, false)));
                 case "no_machine" -> done(node.startGroup(new GroupOptions(99), null));
                 case "wrong_step" -> group.changeMembership((Change) null);
-                default -> throw new IllegalArgumentException("Java cannot express " + words.text("what"));
+                default ->
+                        throw new IllegalArgumentException(
+                                "Java cannot express " + words.text("what"));
             };
         } catch (io.libraft.LibraftException e) {
             return CompletableFuture.failedFuture(e);

@@ -3,7 +3,10 @@ import java.util.zip.CRC32;
 /** A CRC-32 that can go on from one that was saved: the JDK's cannot be told where to begin. */
 final class RunningCrc {
     private final CRC32 crc = new CRC32();
-    /** What was saved, as seen from where this one stands: a checksum is linear in its beginning. */
+
+    /**
+     * What was saved, as seen from where this one stands: a checksum is linear in its beginning.
+     */
     private int base;
 
     RunningCrc(int saved) {

@@ -1,4 +1,5 @@
 import io.libraft.LibraftException;
+
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.HexFormat;
@@ -75,15 +76,23 @@ final class Words {
         }
         if (!(cause instanceof LibraftException e)) {
             cause.printStackTrace();
-            return "error code=DRIVER number=0 outcome=rejected retriable=0 leader=0 leader_address=- message="
+            return "error code=DRIVER number=0 outcome=rejected retriable=0 leader=0"
+                       + " leader_address=- message="
                     + hex(cause.toString());
         }
-        return "error code=" + e.code()
-                + " number=" + e.code().number()
-                + " outcome=" + e.outcome().name().toLowerCase()
-                + " retriable=" + (e.retriable() ? 1 : 0)
-                + " leader=" + e.leader().map(leader -> leader.nodeId()).orElse(0L)
-                + " leader_address=" + hex(e.leader().map(leader -> leader.address()).orElse(""))
-                + " message=" + hex(e.message());
+        return "error code="
+                + e.code()
+                + " number="
+                + e.code().number()
+                + " outcome="
+                + e.outcome().name().toLowerCase()
+                + " retriable="
+                + (e.retriable() ? 1 : 0)
+                + " leader="
+                + e.leader().map(leader -> leader.nodeId()).orElse(0L)
+                + " leader_address="
+                + hex(e.leader().map(leader -> leader.address()).orElse(""))
+                + " message="
+                + hex(e.message());
     }
 }

@@ -1,6 +1,9 @@
 package io.libraft;
 
-/** What became of the proposals of a batch, in the order of the batch. Some may have failed where others were applied. */
+/**
+ * What became of the proposals of a batch, in the order of the batch. Some may have failed where
+ * others were applied.
+ */
 public final class BatchCompletion {
     /** A {@link Completion} or a {@link LibraftException} for each. */
     private final Object[] results;
@@ -13,9 +16,10 @@ public final class BatchCompletion {
         reader.readInt(); // the length of all
         Object[] results = new Object[count];
         for (int i = 0; i < count; i++) {
-            results[i] = reader.readBoolean()
-                    ? Completion.read(reader)
-                    : LibraftException.read(reader, machine);
+            results[i] =
+                    reader.readBoolean()
+                            ? Completion.read(reader)
+                            : LibraftException.read(reader, machine);
         }
         return new BatchCompletion(results);
     }

@@ -3,8 +3,8 @@ package io.libraft;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * How many calls of a group may be pending, those included whose completion waits for the delivery thread: so what waits
- * there is bounded, too, however slow the program's continuations are.
+ * How many calls of a group may be pending, those included whose completion waits for the delivery
+ * thread: so what waits there is bounded, too, however slow the program's continuations are.
  */
 final class CallLimit {
     private final long groupId;
@@ -23,7 +23,11 @@ final class CallLimit {
             calls.addAndGet(-count);
             throw LibraftException.rejected(
                     ErrorCode.BUSY,
-                    "group " + groupId + " has " + callsMax + " calls pending or waiting for their"
+                    "group "
+                            + groupId
+                            + " has "
+                            + callsMax
+                            + " calls pending or waiting for their"
                             + " futures to be completed (pendingCountMax)");
         }
     }

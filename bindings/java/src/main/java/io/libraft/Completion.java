@@ -30,6 +30,12 @@ public record Completion(long index, long term, byte[] result) {
 
     @Override
     public String toString() {
-        return "Completion[index=" + index + ", term=" + term + ", result=" + result.length + " bytes]";
+        return "Completion[index="
+                + index
+                + ", term="
+                + term
+                + ", result="
+                + result.length
+                + " bytes]";
     }
 }

@@ -5,15 +5,16 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 
 /**
- * A state machine in memory that is saved beside {@code apply}: it prepares a view of its state, quickly, and the view is
- * saved on another thread while entries go on being applied.
+ * A state machine in memory that is saved beside {@code apply}: it prepares a view of its state,
+ * quickly, and the view is saved on another thread while entries go on being applied.
  *
  * @param <V> the view: a copy, a persistent map, a transaction
  */
 public interface ConcurrentStateMachine<V> extends StateMachine {
 
     /**
-     * Makes a view of the state that stays as it is. Nothing is applied meanwhile, so it should be quick.
+     * Makes a view of the state that stays as it is. Nothing is applied meanwhile, so it should be
+     * quick.
      *
      * @return the view; null is allowed
      * @throws Exception fails this snapshot
@@ -31,7 +32,8 @@ public interface ConcurrentStateMachine<V> extends StateMachine {
     }
 
     /**
-     * Writes a view to a snapshot. Called on a thread for snapshots, beside {@code apply}, at most once for a view.
+     * Writes a view to a snapshot. Called on a thread for snapshots, beside {@code apply}, at most
+     * once for a view.
      *
      * @param view what {@link #prepareSnapshot} returned
      * @param out where to; buffered, need not be closed, and is of no use after the answer
@@ -46,7 +48,10 @@ public interface ConcurrentStateMachine<V> extends StateMachine {
      */
     default void releaseSnapshot(V view) {}
 
-    /** Prepares a view, saves and releases it. The library does not call this; it does the three beside {@code apply}. */
+    /**
+     * Prepares a view, saves and releases it. The library does not call this; it does the three
+     * beside {@code apply}.
+     */
     @Override
     default void saveSnapshot(OutputStream out) throws Exception {
         V view = prepareSnapshot();

@@ -8,9 +8,10 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * The delivery thread of a node: takes completions and events from the native half, many at once, and completes futures and
- * calls listeners, or has the program's executor do that. It ends when its node is closed. It does not refer to the
- * {@link Node}, which can so be collected if the program forgets it.
+ * The delivery thread of a node: takes completions and events from the native half, many at once,
+ * and completes futures and calls listeners, or has the program's executor do that. It ends when
+ * its node is closed. It does not refer to the {@link Node}, which can so be collected if the
+ * program forgets it.
  */
 final class Deliveries implements Runnable {
     // The kinds of deliveries, as in `deliveries.rs`.
@@ -51,7 +52,10 @@ final class Deliveries implements Runnable {
         events.remove(groupId, groupEvents);
     }
 
-    /** Waits until everything was delivered; the node is closed. Not from the thread itself, which would wait for ever. */
+    /**
+     * Waits until everything was delivered; the node is closed. Not from the thread itself, which
+     * would wait for ever.
+     */
     void join() {
         boolean interrupted = false;
         while (thread != Thread.currentThread() && thread.isAlive()) {
@@ -92,7 +96,10 @@ final class Deliveries implements Runnable {
                 return;
             } catch (Throwable e) {
                 // Every call completes, whatever the executor thinks of it.
-                LogThread.log(Level.WARNING, "the executor refused completions; this thread makes them", e);
+                LogThread.log(
+                        Level.WARNING,
+                        "the executor refused completions; this thread makes them",
+                        e);
             }
         }
         deliver(chunk);
@@ -110,7 +117,8 @@ final class Deliveries implements Runnable {
                 }
             }
         } catch (Throwable e) {
-            // Futures keep what continuations throw, so this is a defect, or there is no memory. The thread must go on.
+            // Futures keep what continuations throw, so this is a defect, or there is no memory.
+            // The thread must go on.
             LogThread.log(Level.ERROR, "completions were lost", e);
         }
     }

@@ -6,8 +6,8 @@ import java.util.Objects;
 import java.util.RandomAccess;
 
 /**
- * The entries to apply, in order; never empty. All of them crossed the boundary of Java at once, in one array that the
- * {@link Entry} objects are views of.
+ * The entries to apply, in order; never empty. All of them crossed the boundary of Java at once, in
+ * one array that the {@link Entry} objects are views of.
  */
 public final class Entries extends AbstractList<Entry> implements RandomAccess {
     /** Index, term and end of an entry: see {@code flatten} in {@code machine.rs}. */
@@ -51,8 +51,8 @@ public final class Entries extends AbstractList<Entry> implements RandomAccess {
     }
 
     /**
-     * For an {@link OnDiskStateMachine}: a few opaque bytes of the library's, to be stored together with the entries, and
-     * returned by the next {@code open}.
+     * For an {@link OnDiskStateMachine}: a few opaque bytes of the library's, to be stored together
+     * with the entries, and returned by the next {@code open}.
      *
      * @return the bytes, maybe none
      */

@@ -4,8 +4,9 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 
 /**
- * A committed entry, as a state machine sees it. It may be kept: nothing ever overwrites it. But it is a view into the
- * bytes of its whole batch, and keeps all of them; what lives on should be a copy, as from {@link #bytes()}.
+ * A committed entry, as a state machine sees it. It may be kept: nothing ever overwrites it. But it
+ * is a view into the bytes of its whole batch, and keeps all of them; what lives on should be a
+ * copy, as from {@link #bytes()}.
  */
 public final class Entry {
     private final Entries batch;
@@ -23,7 +24,8 @@ public final class Entry {
     }
 
     /**
-     * Its position in the group's log. Indexes ascend, but may leave gaps: the library has entries of its own.
+     * Its position in the group's log. Indexes ascend, but may leave gaps: the library has entries
+     * of its own.
      *
      * @return the index
      */

@@ -3,8 +3,8 @@ package io.libraft;
 import java.util.function.Function;
 
 /**
- * The cause of a {@link LibraftException}. Each has a class of its own, too. The numbers are the same in every language
- * and never change their meaning.
+ * The cause of a {@link LibraftException}. Each has a class of its own, too. The numbers are the
+ * same in every language and never change their meaning.
  */
 public enum ErrorCode {
     // 1xx: the call itself is wrong: the same call will fail again.

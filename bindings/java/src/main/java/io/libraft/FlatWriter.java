@@ -58,8 +58,7 @@ final class FlatWriter {
     /** Refuses a text that cannot be written in UTF-8: one with half a character in it. */
     FlatWriter writeText(String value, String name) {
         try {
-            ByteBuffer encoded =
-                    StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(value));
+            ByteBuffer encoded = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(value));
             byte[] text = new byte[encoded.remaining()];
             encoded.get(text);
             return writeBytes(text);

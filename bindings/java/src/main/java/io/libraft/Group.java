@@ -11,9 +11,9 @@ import java.util.function.IntFunction;
 /**
  * A group that was started on a node: propose, read, change its membership.
  *
- * <p><b>Futures.</b> The methods that return one never block and never throw. Each future completes exactly once, on the node's
- * delivery thread or its executor ({@link NodeOptions#executor}), and, if it fails, with a {@link LibraftException} that says
- * what became of the call.
+ * <p><b>Futures.</b> The methods that return one never block and never throw. Each future completes
+ * exactly once, on the node's delivery thread or its executor ({@link NodeOptions#executor}), and,
+ * if it fails, with a {@link LibraftException} that says what became of the call.
  */
 public final class Group {
     private final Node node;
@@ -54,15 +54,17 @@ public final class Group {
     }
 
     /**
-     * Blocks until the group has a leader and this replica has applied all that was committed before: until a linearizable
-     * read succeeds.
+     * Blocks until the group has a leader and this replica has applied all that was committed
+     * before: until a linearizable read succeeds.
      *
      * @param timeout how long at most; of whole milliseconds
      * @throws LibraftException {@link TimeoutException}, or what stopped the group
      */
     public void waitReady(Duration timeout) {
         long timeoutMs = LibraftException.required(timeout, "timeout").toMillis();
-        FlatReader.answer(handle.waitReady(LibraftException.notNegative(timeoutMs, "timeout")), limit.machine());
+        FlatReader.answer(
+                handle.waitReady(LibraftException.notNegative(timeoutMs, "timeout")),
+                limit.machine());
     }
 
     /**
@@ -114,7 +116,8 @@ public final class Group {
     }
 
     /**
-     * Proposes entries that are accepted together, or not at all. Each is then applied, or not, by itself.
+     * Proposes entries that are accepted together, or not at all. Each is then applied, or not, by
+     * itself.
      *
      * @param batch their payloads, each at least one byte; copied
      * @return completes when all are done
@@ -132,8 +135,10 @@ public final class Group {
             bytes += 4L + entries[i].length;
         }
         if (bytes > Integer.MAX_VALUE - 8) {
-            return CompletableFuture.failedFuture(LibraftException.rejected(
-                    ErrorCode.TOO_LARGE, "a batch of " + bytes + " bytes is more than a Java array can hold"));
+            return CompletableFuture.failedFuture(
+                    LibraftException.rejected(
+                            ErrorCode.TOO_LARGE,
+                            "a batch of " + bytes + " bytes is more than a Java array can hold"));
         }
         FlatWriter writer = new FlatWriter((int) bytes).writeInt(entries.length);
         for (byte[] entry : entries) {
@@ -150,8 +155,8 @@ public final class Group {
     }
 
     /**
-     * Waits until this replica has applied all that was committed before the call: a read of the program's own state is
-     * linearizable from then on.
+     * Waits until this replica has applied all that was committed before the call: a read of the
+     * program's own state is linearizable from then on.
      *
      * @return completes with the index up to which it has applied
      */
@@ -249,10 +254,12 @@ public final class Group {
     }
 
     /**
-     * Stops the group on this node, completes what is pending with a {@link StoppedException}, and returns when the state
-     * machine was destroyed. Its data stays: it can be started again. Stopping a stopped group does nothing.
+     * Stops the group on this node, completes what is pending with a {@link StoppedException}, and
+     * returns when the state machine was destroyed. Its data stays: it can be started again.
+     * Stopping a stopped group does nothing.
      *
-     * @throws LibraftException a {@link WouldDeadlockException} if this is a callback: the group has only begun to stop
+     * @throws LibraftException a {@link WouldDeadlockException} if this is a callback: the group
+     *     has only begun to stop
      */
     public void stop() {
         FlatReader.answer(handle.stop());
@@ -265,10 +272,14 @@ public final class Group {
      * @return completes when the state machine was destroyed
      */
     public CompletableFuture<Void> stopAsync() {
-        PendingCall<Void> call = new PendingCall<>(null, 0, done -> {
-            forget();
-            return null;
-        });
+        PendingCall<Void> call =
+                new PendingCall<>(
+                        null,
+                        0,
+                        done -> {
+                            forget();
+                            return null;
+                        });
         return node.begin(call, handle::stopAsync, this::forget);
     }
 

@@ -30,7 +30,8 @@ final class GroupEvents {
 
     record Event(byte kind, long node, long index, long bytes) {
         static Event read(FlatReader reader) {
-            return new Event(reader.readByte(), reader.readLong(), reader.readLong(), reader.readLong());
+            return new Event(
+                    reader.readByte(), reader.readLong(), reader.readLong(), reader.readLong());
         }
     }
 
@@ -48,7 +49,10 @@ final class GroupEvents {
         }
     }
 
-    /** In order, one at a time, whatever threads the executor has: who comes while another tells leaves it the event. */
+    /**
+     * In order, one at a time, whatever threads the executor has: who comes while another tells
+     * leaves it the event.
+     */
     void tell(Event event) {
         synchronized (waiting) {
             waiting.add(event);
@@ -84,15 +88,19 @@ final class GroupEvents {
     private static void tellOne(GroupListener listener, Event event) {
         switch (event.kind) {
             case ROLE -> listener.onRole(Role.of((int) event.node), event.index);
-            case LEADER -> listener.onLeader(
-                    event.node == 0 ? OptionalLong.empty() : OptionalLong.of(event.node), event.index);
+            case LEADER ->
+                    listener.onLeader(
+                            event.node == 0 ? OptionalLong.empty() : OptionalLong.of(event.node),
+                            event.index);
             case MEMBERSHIP -> listener.onMembership(event.index);
             case SNAPSHOT_TAKEN -> listener.onSnapshotTaken(event.index, event.bytes);
             case SNAPSHOT_INSTALLED -> listener.onSnapshotInstalled(event.index);
-            case SNAPSHOT_SENDING -> listener.onSnapshotSending(event.node, event.index, event.bytes);
-            case SNAPSHOT_RECEIVING -> listener.onSnapshotReceiving(event.node, event.index, event.bytes);
+            case SNAPSHOT_SENDING ->
+                    listener.onSnapshotSending(event.node, event.index, event.bytes);
+            case SNAPSHOT_RECEIVING ->
+                    listener.onSnapshotReceiving(event.node, event.index, event.bytes);
             case FAILED -> listener.onFailed();
-            default -> { } // of a library that is newer than this class
+            default -> {} // of a library that is newer than this class
         }
     }
 }

@@ -5,8 +5,9 @@ import java.util.OptionalLong;
 /**
  * Hears what happens to a group on this node. Override what is of interest.
  *
- * <p><b>Threads.</b> Calls come from the node's delivery thread, or its executor: for one group in order, one at a time. Up to
- * 1,024 events wait for listeners that block; what happens then they never hear of. What a listener throws is logged.
+ * <p><b>Threads.</b> Calls come from the node's delivery thread, or its executor: for one group in
+ * order, one at a time. Up to 1,024 events wait for listeners that block; what happens then they
+ * never hear of. What a listener throws is logged.
  */
 public interface GroupListener {
 

@@ -18,8 +18,8 @@ public final class GroupOptions {
     }
 
     /**
-     * Adds one of the members that form the group, the same on all of them, in any order. Without any, the group goes on
-     * with what the data directory holds, or waits to be added.
+     * Adds one of the members that form the group, the same on all of them, in any order. Without
+     * any, the group goes on with what the data directory holds, or waits to be added.
      *
      * @param nodeId the member's node
      * @param address the address that the node advertises
@@ -53,7 +53,8 @@ public final class GroupOptions {
     }
 
     /**
-     * How many proposals and reads of this node may be pending, those included whose futures wait to be completed.
+     * How many proposals and reads of this node may be pending, those included whose futures wait
+     * to be completed.
      *
      * @param count 1,048,576 by default
      * @return this
@@ -113,8 +114,8 @@ public final class GroupOptions {
     }
 
     /**
-     * How many entries are kept behind a snapshot for followers that lag a little, but not more than {@code
-     * snapshotLogBytes} of them.
+     * How many entries are kept behind a snapshot for followers that lag a little, but not more
+     * than {@code snapshotLogBytes} of them.
      *
      * @param entries 10,000 by default
      * @return this

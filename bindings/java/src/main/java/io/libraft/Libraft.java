@@ -16,8 +16,8 @@ public final class Libraft {
     }
 
     /**
-     * Looks anew at what the {@link System.Logger} named {@code io.libraft} wants to hear. Opening a node does so, too; call
-     * this after changing the logger's level while nodes are open.
+     * Looks anew at what the {@link System.Logger} named {@code io.libraft} wants to hear. Opening
+     * a node does so, too; call this after changing the logger's level while nodes are open.
      */
     public static void updateLogLevel() {
         LogThread.listen();

@@ -3,37 +3,75 @@ package io.libraft;
 import java.util.Optional;
 
 /**
- * A failed call: why, and what became of it. There is a subclass for every {@link ErrorCode}, so that
- * {@code catch (NotLeaderException e)} works.
+ * A failed call: why, and what became of it. There is a subclass for every {@link ErrorCode}, so
+ * that {@code catch (NotLeaderException e)} works.
  *
- * <p>Methods that return a {@code CompletableFuture} never throw: their futures fail, with this as the cause of the
- * {@code ExecutionException} or {@code CompletionException}. All other methods throw it. It is unchecked, because almost
- * every caller meets it inside of a future, where checked exceptions cannot go.
+ * <p>Methods that return a {@code CompletableFuture} never throw: their futures fail, with this as
+ * the cause of the {@code ExecutionException} or {@code CompletionException}. All other methods
+ * throw it. It is unchecked, because almost every caller meets it inside of a future, where checked
+ * exceptions cannot go.
  *
- * <p>If a callback of the state machine threw something, that is the {@linkplain #getCause() cause}.
+ * <p>If a callback of the state machine threw something, that is the {@linkplain #getCause()
+ * cause}.
  */
 public abstract sealed class LibraftException extends RuntimeException
-        permits
-                AddressInUseException, AddressInvalidException, ApplyFailedException,
-                BusyException, ClosedException, CorruptedException, DirectoryInUseException,
-                EmptyProposalException, ForkedException, FormingException, GroupExistsException,
-                GroupNotFoundException, HandshakeRefusedException,
-                InitialMembersConflictException, InsecureAddressException, InternalException,
-                InvalidArgumentException, InvalidHandleException, InvalidSizeException,
-                InvalidUtf8Exception, IoException, MachineAheadException,
-                MembershipBusyException, MembershipInvalidException, NewerFormatException,
-                NoLeaderException, NoSpaceException, NotLeaderException, OpenFailedException,
-                OutcomeLostException, OverwrittenException, PanickedException,
-                PermissionDeniedException, RemovedException, RestoreFailedException,
-                SaveFailedException, StoppedException, StorageFailedException,
-                SyncFailedException, TimeoutException, TooLargeException,
-                UnknownMemberException, UnreachableException, UnsupportedException,
-                WouldDeadlockException, WrongIdentityException {
+        permits AddressInUseException,
+                AddressInvalidException,
+                ApplyFailedException,
+                BusyException,
+                ClosedException,
+                CorruptedException,
+                DirectoryInUseException,
+                EmptyProposalException,
+                ForkedException,
+                FormingException,
+                GroupExistsException,
+                GroupNotFoundException,
+                HandshakeRefusedException,
+                InitialMembersConflictException,
+                InsecureAddressException,
+                InternalException,
+                InvalidArgumentException,
+                InvalidHandleException,
+                InvalidSizeException,
+                InvalidUtf8Exception,
+                IoException,
+                MachineAheadException,
+                MembershipBusyException,
+                MembershipInvalidException,
+                NewerFormatException,
+                NoLeaderException,
+                NoSpaceException,
+                NotLeaderException,
+                OpenFailedException,
+                OutcomeLostException,
+                OverwrittenException,
+                PanickedException,
+                PermissionDeniedException,
+                RemovedException,
+                RestoreFailedException,
+                SaveFailedException,
+                StoppedException,
+                StorageFailedException,
+                SyncFailedException,
+                TimeoutException,
+                TooLargeException,
+                UnknownMemberException,
+                UnreachableException,
+                UnsupportedException,
+                WouldDeadlockException,
+                WrongIdentityException {
     private static final long serialVersionUID = 1L;
 
+    /** Why. */
     private final ErrorCode code;
+
+    /** What became of the call. */
     private final Outcome outcome;
+
+    /** Whether the same call can succeed later. */
     private final boolean retriable;
+
     private final transient Leader leader;
 
     LibraftException(ErrorDetails details) {

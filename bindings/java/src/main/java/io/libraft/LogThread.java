@@ -6,12 +6,13 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Carries what the library says to the {@link Logger} named {@code io.libraft}. A thread of its own does that, so that a
- * handler that blocks holds up nothing else.
+ * Carries what the library says to the {@link Logger} named {@code io.libraft}. A thread of its own
+ * does that, so that a handler that blocks holds up nothing else.
  */
 final class LogThread implements Runnable {
     private static final Logger LOGGER = System.getLogger("io.libraft");
     private static final long PAUSE_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
+
     /** By the core's numbers for levels. */
     private static final Level[] LEVELS = {
         Level.OFF, Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG, Level.TRACE

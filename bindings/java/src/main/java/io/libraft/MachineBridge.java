@@ -28,17 +28,20 @@ final class MachineBridge {
 
     private static final byte[] DONE = {0};
     private static final byte[] NOTHING = {};
+
     /** A longer stack trace is cut. */
     private static final int TRACE_CHARS_MAX = 16_384;
 
     private final long groupId;
     private final int kind;
     private final boolean quick;
+
     /** Null when it was destroyed. */
     private volatile StateMachine machine;
 
     private final Map<Long, Object> views = new HashMap<>();
     private long lastView;
+
     /** What was thrown, by the code that the library gives to it. */
     private final Map<ErrorCode, Throwable> thrown = new HashMap<>();
 
@@ -47,7 +50,10 @@ final class MachineBridge {
     MachineBridge(StateMachine machine, long groupId) {
         this.machine = machine;
         this.groupId = groupId;
-        kind = machine instanceof OnDiskStateMachine ? 2 : machine instanceof ConcurrentStateMachine ? 1 : 0;
+        kind =
+                machine instanceof OnDiskStateMachine
+                        ? 2
+                        : machine instanceof ConcurrentStateMachine ? 1 : 0;
         quick = machine.quick();
     }
 
@@ -69,15 +75,35 @@ final class MachineBridge {
         return failure;
     }
 
-    /** Called by the native half. Null: the answer comes later, by {@link #answer}. Never throws once it gave the request away. */
+    /**
+     * Called by the native half. Null: the answer comes later, by {@link #answer}. Never throws
+     * once it gave the request away.
+     */
     private byte[] call(int what, byte[] input, long request, long stream) {
         try {
             return switch (what) {
-                case OPEN -> settle(ErrorCode.OPEN_FAILED, request, null, onDisk().openAsync(), MachineBridge::opened);
+                case OPEN ->
+                        settle(
+                                ErrorCode.OPEN_FAILED,
+                                request,
+                                null,
+                                onDisk().openAsync(),
+                                MachineBridge::opened);
                 case APPLY -> apply(new Entries(input), request);
-                case SYNC -> settle(ErrorCode.SYNC_FAILED, request, null, onDisk().syncAsync(), ignored -> DONE);
-                case PREPARE -> settle(
-                        ErrorCode.SAVE_FAILED, request, null, concurrent().prepareSnapshotAsync(), this::keepView);
+                case SYNC ->
+                        settle(
+                                ErrorCode.SYNC_FAILED,
+                                request,
+                                null,
+                                onDisk().syncAsync(),
+                                ignored -> DONE);
+                case PREPARE ->
+                        settle(
+                                ErrorCode.SAVE_FAILED,
+                                request,
+                                null,
+                                concurrent().prepareSnapshotAsync(),
+                                this::keepView);
                 case SAVE -> {
                     SnapshotOutputStream out = new SnapshotOutputStream(stream);
                     yield saving(out, request);
@@ -191,9 +217,18 @@ final class MachineBridge {
 
     /** Answers with what the stage completes with: at once if it has, else later. */
     private <T> byte[] settle(
-            ErrorCode code, long request, Ending ending, CompletionStage<T> stage, Function<T, byte[]> encode) {
+            ErrorCode code,
+            long request,
+            Ending ending,
+            CompletionStage<T> stage,
+            Function<T, byte[]> encode) {
         if (stage == null) {
-            return reply(code, ending, null, new NullPointerException("the callback returned null, not a stage"), encode);
+            return reply(
+                    code,
+                    ending,
+                    null,
+                    new NullPointerException("the callback returned null, not a stage"),
+                    encode);
         }
         if (stage instanceof CompletableFuture<T> future && future.isDone()) {
             try {
@@ -204,11 +239,12 @@ final class MachineBridge {
         }
         AtomicBoolean answered = new AtomicBoolean();
         try {
-            stage.whenComplete((value, error) -> {
-                if (answered.compareAndSet(false, true)) {
-                    answer(request, reply(code, ending, value, error, encode));
-                }
-            });
+            stage.whenComplete(
+                    (value, error) -> {
+                        if (answered.compareAndSet(false, true)) {
+                            answer(request, reply(code, ending, value, error, encode));
+                        }
+                    });
         } catch (Throwable error) {
             if (answered.compareAndSet(false, true)) {
                 return reply(code, ending, null, error, encode);
@@ -240,8 +276,10 @@ final class MachineBridge {
             thrown.put(code, cause);
             if (code != ErrorCode.SAVE_FAILED && failure == null) {
                 String message = "the state machine of group " + groupId + " failed: " + text;
-                failure = code.exception(
-                        new ErrorDetails(code, Outcome.UNKNOWN, false, message, null, cause));
+                failure =
+                        code.exception(
+                                new ErrorDetails(
+                                        code, Outcome.UNKNOWN, false, message, null, cause));
             }
         }
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
@@ -253,7 +291,9 @@ final class MachineBridge {
             StringWriter text = new StringWriter();
             error.printStackTrace(new PrintWriter(text, true));
             String trace = text.toString().stripTrailing();
-            return trace.length() <= TRACE_CHARS_MAX ? trace : trace.substring(0, TRACE_CHARS_MAX) + "...";
+            return trace.length() <= TRACE_CHARS_MAX
+                    ? trace
+                    : trace.substring(0, TRACE_CHARS_MAX) + "...";
         } catch (Throwable broken) {
             // The exception's own methods are the program's code, too.
             return error.getClass().getName();

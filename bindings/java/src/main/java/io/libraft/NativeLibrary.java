@@ -33,21 +33,30 @@ final class NativeLibrary {
                 NativeLibrary.class.getResourceAsStream("native/" + platform + "/" + FILE)) {
             if (library == null) {
                 throw new UnsatisfiedLinkError(
-                        "this jar of libraft has no native library for " + platform + "; build one"
-                                + " there, and name it with -D" + OVERRIDE + "=FILE");
+                        "this jar of libraft has no native library for "
+                                + platform
+                                + "; build one"
+                                + " there, and name it with -D"
+                                + OVERRIDE
+                                + "=FILE");
             }
             loadCopy(library);
         } catch (IOException e) {
-            UnsatisfiedLinkError error = new UnsatisfiedLinkError(
-                    "the native library of libraft could not be copied out of its jar; let"
-                            + " java.io.tmpdir be a folder with space, or name a copy with -D"
-                            + OVERRIDE + "=FILE");
+            UnsatisfiedLinkError error =
+                    new UnsatisfiedLinkError(
+                            "the native library of libraft could not be copied out of its jar; let"
+                                + " java.io.tmpdir be a folder with space, or name a copy with -D"
+                                    + OVERRIDE
+                                    + "=FILE");
             error.initCause(e);
             throw error;
         }
     }
 
-    /** Only a file can be loaded. It has its own folder, which nobody else can write to, and goes at once. */
+    /**
+     * Only a file can be loaded. It has its own folder, which nobody else can write to, and goes at
+     * once.
+     */
     private static void loadCopy(InputStream library) throws IOException {
         Path folder = Files.createTempDirectory("libraft-" + ProcessHandle.current().pid() + "-");
         Path copy = folder.resolve(FILE);

@@ -3,8 +3,9 @@ package io.libraft;
 import java.lang.ref.Cleaner;
 
 /**
- * A node of the native half. Its native methods are instance methods, so that the object, and with it the pointer, outlives
- * every call. When nobody refers to it any more, the node is given back, which begins to close it.
+ * A node of the native half. Its native methods are instance methods, so that the object, and with
+ * it the pointer, outlives every call. When nobody refers to it any more, the node is given back,
+ * which begins to close it.
  */
 final class NativeNode {
     static final Cleaner CLEANER = Cleaner.create();

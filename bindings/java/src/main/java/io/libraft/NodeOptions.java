@@ -13,7 +13,8 @@ public final class NodeOptions {
     /**
      * What every node needs.
      *
-     * @param cluster the cluster's name, 1 to 128 bytes; nodes of different clusters refuse each other
+     * @param cluster the cluster's name, 1 to 128 bytes; nodes of different clusters refuse each
+     *     other
      * @param nodeId this node's id within the cluster, not 0
      * @param directory the data directory; created if it is missing. Each node has its own.
      */
@@ -37,7 +38,8 @@ public final class NodeOptions {
     /**
      * The address to listen on.
      *
-     * @param address {@code host:port} or {@code [ipv6]:port}; port 0 takes a free one; by default {@code 127.0.0.1:0}
+     * @param address {@code host:port} or {@code [ipv6]:port}; port 0 takes a free one; by default
+     *     {@code 127.0.0.1:0}
      * @return this
      */
     public NodeOptions listenAddress(String address) {
@@ -77,7 +79,8 @@ public final class NodeOptions {
     /**
      * How long a follower waits for its leader.
      *
-     * @param ticks without a heartbeat before it campaigns, 10 by default; the actual time is drawn from this up to twice this
+     * @param ticks without a heartbeat before it campaigns, 10 by default; the actual time is drawn
+     *     from this up to twice this
      * @return this
      */
     public NodeOptions electionTicks(long ticks) {
@@ -135,10 +138,12 @@ public final class NodeOptions {
     }
 
     /**
-     * What completes futures and calls listeners: many at once in one task. The order between futures is then the executor's.
+     * What completes futures and calls listeners: many at once in one task. The order between
+     * futures is then the executor's.
      *
-     * @param executor by default a daemon thread of the node, its <em>delivery thread</em>, does that itself; continuations
-     *     on it must not wait for other calls of libraft, whose completions come after theirs
+     * @param executor by default a daemon thread of the node, its <em>delivery thread</em>, does
+     *     that itself; continuations on it must not wait for other calls of libraft, whose
+     *     completions come after theirs
      * @return this
      */
     public NodeOptions executor(Executor executor) {

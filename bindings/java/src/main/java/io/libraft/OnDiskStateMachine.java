@@ -4,11 +4,12 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 
 /**
- * A state machine that keeps its own state on the disk, and says at {@code open} how far it had applied. Its periodic
- * snapshots hold no state; the state is streamed only to a peer that needs it.
+ * A state machine that keeps its own state on the disk, and says at {@code open} how far it had
+ * applied. Its periodic snapshots hold no state; the state is streamed only to a peer that needs
+ * it.
  *
- * <p>{@code apply} stores the index of the last entry together with its effects. {@code restoreSnapshot} must answer only
- * when the new state is durable.
+ * <p>{@code apply} stores the index of the last entry together with its effects. {@code
+ * restoreSnapshot} must answer only when the new state is durable.
  *
  * @param <V> the view that {@code prepareSnapshot} makes
  */

@@ -2,14 +2,15 @@ package io.libraft;
 
 import java.lang.System.Logger.Level;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Set;
 import java.util.WeakHashMap;
-import java.util.Collections;
 
 /**
- * Closes what is still open when the virtual machine shuts down, so that callbacks end before it does and the next start
- * finds everything sealed. Nothing depends on it: what was acknowledged is durable.
+ * Closes what is still open when the virtual machine shuts down, so that callbacks end before it
+ * does and the next start finds everything sealed. Nothing depends on it: what was acknowledged is
+ * durable.
  */
 final class OpenNodes {
     /** A callback that blocks for longer does not keep the virtual machine from its end. */

@@ -3,8 +3,8 @@ package io.libraft;
 /**
  * How far an {@link OnDiskStateMachine} had applied.
  *
- * @param appliedIndex the index of the last entry whose effect is in its durable state; 0 for a fresh one. After a restore it
- *     is the one that came with the restored state.
+ * @param appliedIndex the index of the last entry whose effect is in its durable state; 0 for a
+ *     fresh one. After a restore it is the one that came with the restored state.
  * @param blob what {@link Entries#blob} was with that entry; empty for a fresh one
  */
 public record Opened(long appliedIndex, byte[] blob) {

@@ -4,9 +4,13 @@ import java.util.Arrays;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.IntFunction;
 
-/** The calls of a node that are pending. The native half knows each by its token, a place in this table. */
+/**
+ * The calls of a node that are pending. The native half knows each by its token, a place in this
+ * table.
+ */
 final class PendingCalls {
     private PendingCall<?>[] calls = new PendingCall<?>[256];
+
     /** The places below {@code used} that are free again. */
     private int[] free = new int[256];
 

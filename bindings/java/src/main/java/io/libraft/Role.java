@@ -2,7 +2,9 @@ package io.libraft;
 
 /** What a replica is in its group. */
 public enum Role {
-    /** An initial member that has not met all others, or an empty replica that waits to be added. */
+    /**
+     * An initial member that has not met all others, or an empty replica that waits to be added.
+     */
     FORMING,
     /** Follows a leader. */
     FOLLOWER,

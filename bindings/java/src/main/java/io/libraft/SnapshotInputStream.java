@@ -11,6 +11,7 @@ final class SnapshotInputStream extends InputStream {
     private final byte[] buffer = new byte[BUFFER_BYTES];
     private int position;
     private int buffered;
+
     /** 0 when the request was answered. */
     private long pointer;
 
@@ -68,9 +69,11 @@ final class SnapshotInputStream extends InputStream {
 
     private void check() throws IOException {
         if (pointer == 0) {
-            throw new IOException("restoreSnapshot was answered already: read everything before answering");
+            throw new IOException(
+                    "restoreSnapshot was answered already: read everything before answering");
         }
     }
 
-    private static native int read(long pointer, byte[] bytes, int start, int length) throws IOException;
+    private static native int read(long pointer, byte[] bytes, int start, int length)
+            throws IOException;
 }

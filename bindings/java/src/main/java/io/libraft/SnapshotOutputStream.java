@@ -10,6 +10,7 @@ final class SnapshotOutputStream extends OutputStream {
 
     private final byte[] buffer = new byte[BUFFER_BYTES];
     private int buffered;
+
     /** 0 when the request was answered. */
     private long pointer;
 
@@ -67,9 +68,11 @@ final class SnapshotOutputStream extends OutputStream {
 
     private void check() throws IOException {
         if (pointer == 0) {
-            throw new IOException("saveSnapshot was answered already: write everything before answering");
+            throw new IOException(
+                    "saveSnapshot was answered already: write everything before answering");
         }
     }
 
-    private static native void write(long pointer, byte[] bytes, int start, int length) throws IOException;
+    private static native void write(long pointer, byte[] bytes, int start, int length)
+            throws IOException;
 }

@@ -4,6 +4,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.util.ArrayList;
@@ -12,9 +16,6 @@ import java.util.OptionalLong;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 
 /** Three members in one process. */
 class ClusterTest {
@@ -25,9 +26,11 @@ class ClusterTest {
     @BeforeEach
     void start() throws Exception {
         for (long id = 1; id <= 4; id++) {
-            nodes.add(Node.open(new NodeOptions("test", id, OneNode.folder())
-                    .tick(java.time.Duration.ofMillis(20))
-                    .segmentBytes(1 << 20)));
+            nodes.add(
+                    Node.open(
+                            new NodeOptions("test", id, OneNode.folder())
+                                    .tick(java.time.Duration.ofMillis(20))
+                                    .segmentBytes(1 << 20)));
             ledgers.add(new Ledger());
         }
         for (int i = 0; i < 4; i++) {
@@ -62,7 +65,8 @@ class ClusterTest {
     }
 
     /** Leadership may move at any time: goes to whoever leads, until it has worked. */
-    private <T> T atLeader(java.util.function.Function<Group, java.util.concurrent.CompletableFuture<T>> call) {
+    private <T> T atLeader(
+            java.util.function.Function<Group, java.util.concurrent.CompletableFuture<T>> call) {
         while (true) {
             try {
                 return OneNode.await(call.apply(groups.get(leader())));
@@ -89,8 +93,10 @@ class ClusterTest {
     void whoIsNotLeaderSaysWhoIs() {
         int leader = leader();
         int other = (leader + 1) % 3;
-        NotLeaderException error = assertThrows(
-                NotLeaderException.class, () -> OneNode.await(groups.get(other).transferLeadership(other + 1)));
+        NotLeaderException error =
+                assertThrows(
+                        NotLeaderException.class,
+                        () -> OneNode.await(groups.get(other).transferLeadership(other + 1)));
         assertEquals(leader + 1, error.leader().orElseThrow().nodeId());
         assertEquals(address(leader), error.leader().orElseThrow().address());
         assertTrue(error.retriable());
@@ -103,25 +109,30 @@ class ClusterTest {
         BlockingQueue<Role> roles = new LinkedBlockingQueue<>();
         int from = leader();
         int to = (from + 1) % 3;
-        groups.get(to).addListener(new GroupListener() {
-            @Override
-            public void onLeader(OptionalLong nodeId, long term) {
-                leaders.add(nodeId.orElse(0));
-                throw new IllegalStateException("listeners may fail");
-            }
-        });
-        groups.get(to).addListener(new GroupListener() {
-            @Override
-            public void onRole(Role role, long term) {
-                roles.add(role);
-            }
-        });
+        groups.get(to)
+                .addListener(
+                        new GroupListener() {
+                            @Override
+                            public void onLeader(OptionalLong nodeId, long term) {
+                                leaders.add(nodeId.orElse(0));
+                                throw new IllegalStateException("listeners may fail");
+                            }
+                        });
+        groups.get(to)
+                .addListener(
+                        new GroupListener() {
+                            @Override
+                            public void onRole(Role role, long term) {
+                                roles.add(role);
+                            }
+                        });
         OneNode.await(groups.get(from).transferLeadership(to + 1));
         assertTrue(waitFor(roles, Role.LEADER));
         assertTrue(waitFor(leaders, to + 1L));
     }
 
-    private static <T> boolean waitFor(BlockingQueue<T> queue, T wanted) throws InterruptedException {
+    private static <T> boolean waitFor(BlockingQueue<T> queue, T wanted)
+            throws InterruptedException {
         T next = null;
         do {
             next = queue.poll(OneNode.PATIENCE.toSeconds(), TimeUnit.SECONDS);
@@ -132,23 +143,30 @@ class ClusterTest {
     @Test
     void aFourthMemberLearnsTheStateFromASnapshotAndIsPromoted() throws Exception {
         BlockingQueue<Long> installed = new LinkedBlockingQueue<>();
-        groups.get(3).addListener(new GroupListener() {
-            @Override
-            public void onSnapshotInstalled(long index) {
-                installed.add(index);
-            }
-        });
+        groups.get(3)
+                .addListener(
+                        new GroupListener() {
+                            @Override
+                            public void onSnapshotInstalled(long index) {
+                                installed.add(index);
+                            }
+                        });
         atLeader(group -> group.propose(OneNode.bytes("before")));
         long index = atLeader(group -> group.changeMembership(Change.addLearner(4, address(3))));
         assertTrue(index > 0);
         groups.get(3).waitReady(OneNode.PATIENCE);
         assertTrue(installed.poll(OneNode.PATIENCE.toSeconds(), TimeUnit.SECONDS) > 0);
         assertEquals(List.of("before"), ledgers.get(3).entries);
-        atLeader(group -> group.changeMembership(Change.promote(4), Change.demote(firstFollower() + 1)));
+        atLeader(
+                group ->
+                        group.changeMembership(
+                                Change.promote(4), Change.demote(firstFollower() + 1)));
         List<Member> members = groups.get(leader()).members();
         assertEquals(4, members.size());
-        assertEquals(3, members.stream().filter(member -> member.role() == MemberRole.VOTER).count());
-        Member fourth = members.stream().filter(member -> member.nodeId() == 4).findFirst().orElseThrow();
+        assertEquals(
+                3, members.stream().filter(member -> member.role() == MemberRole.VOTER).count());
+        Member fourth =
+                members.stream().filter(member -> member.nodeId() == 4).findFirst().orElseThrow();
         assertEquals(MemberRole.VOTER, fourth.role());
         assertEquals(address(3), fourth.address());
         assertEquals(nodes.get(3).status().incarnation(), fourth.incarnation());
@@ -162,12 +180,25 @@ class ClusterTest {
 
     @Test
     void impossibleChangesAreRefused() {
-        assertThrows(MembershipInvalidException.class, () -> atLeader(group ->
-                group.changeMembership(Change.remove(1), Change.remove(2), Change.remove(3))));
-        assertThrows(UnknownMemberException.class, () -> atLeader(group -> group.changeMembership(Change.promote(9))));
-        LibraftException error = assertThrows(
-                LibraftException.class,
-                () -> OneNode.await(groups.get(leader()).changeMembership(Change.addVoter(9, nobody()))));
+        assertThrows(
+                MembershipInvalidException.class,
+                () ->
+                        atLeader(
+                                group ->
+                                        group.changeMembership(
+                                                Change.remove(1),
+                                                Change.remove(2),
+                                                Change.remove(3))));
+        assertThrows(
+                UnknownMemberException.class,
+                () -> atLeader(group -> group.changeMembership(Change.promote(9))));
+        LibraftException error =
+                assertThrows(
+                        LibraftException.class,
+                        () ->
+                                OneNode.await(
+                                        groups.get(leader())
+                                                .changeMembership(Change.addVoter(9, nobody()))));
         assertEquals(Outcome.REJECTED, error.outcome());
     }
 

@@ -3,6 +3,8 @@ package io.libraft;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -12,19 +14,22 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.junit.jupiter.api.Test;
 
 /** Where futures are completed. */
 class DeliveryTest {
     private static final int COUNT = 2_000;
 
-    /** The threads that complete futures: what runs as a continuation before, does so on the thread that asked. */
+    /**
+     * The threads that complete futures: what runs as a continuation before, does so on the thread
+     * that asked.
+     */
     private static Set<String> threadsOf(Group group) {
         Set<String> threads = ConcurrentHashMap.newKeySet();
         List<CompletableFuture<?>> futures = new ArrayList<>();
         for (int i = 0; i < COUNT; i++) {
-            futures.add(group.propose(OneNode.bytes("a"))
-                    .thenAccept(done -> threads.add(Thread.currentThread().getName())));
+            futures.add(
+                    group.propose(OneNode.bytes("a"))
+                            .thenAccept(done -> threads.add(Thread.currentThread().getName())));
         }
         futures.forEach(OneNode::await);
         threads.remove(Thread.currentThread().getName());
@@ -40,7 +45,8 @@ class DeliveryTest {
 
     @Test
     void futuresAreCompletedByTheProgramsExecutor() throws Exception {
-        ExecutorService executor = Executors.newFixedThreadPool(2, body -> new Thread(body, "mine"));
+        ExecutorService executor =
+                Executors.newFixedThreadPool(2, body -> new Thread(body, "mine"));
         try (Node node = Node.open(OneNode.options(OneNode.folder()).executor(executor))) {
             Group group = node.startGroup(OneNode.groupOptions(), new Ledger());
             assertEquals(Set.of("mine"), threadsOf(group));
@@ -52,10 +58,13 @@ class DeliveryTest {
     @Test
     void anExecutorThatRefusesLosesNothing() throws Exception {
         AtomicInteger refused = new AtomicInteger();
-        NodeOptions options = OneNode.options(OneNode.folder()).executor(task -> {
-            refused.incrementAndGet();
-            throw new RejectedExecutionException("no");
-        });
+        NodeOptions options =
+                OneNode.options(OneNode.folder())
+                        .executor(
+                                task -> {
+                                    refused.incrementAndGet();
+                                    throw new RejectedExecutionException("no");
+                                });
         try (Node node = Node.open(options)) {
             Group group = node.startGroup(OneNode.groupOptions(), new Ledger());
             assertEquals(Set.of("libraft-delivery-1"), threadsOf(group));
@@ -82,11 +91,17 @@ class DeliveryTest {
             List<Integer> order = new ArrayList<>();
             List<CompletableFuture<?>> futures = new ArrayList<>();
             for (int i = 0; i < COUNT; i++) {
-                futures.add(one.group.propose(OneNode.bytes("a")).thenAccept(done -> {
-                    synchronized (order) {
-                        order.add(Integer.parseInt(OneNode.text(done.result())));
-                    }
-                }));
+                futures.add(
+                        one.group
+                                .propose(OneNode.bytes("a"))
+                                .thenAccept(
+                                        done -> {
+                                            synchronized (order) {
+                                                order.add(
+                                                        Integer.parseInt(
+                                                                OneNode.text(done.result())));
+                                            }
+                                        }));
             }
             futures.forEach(OneNode::await);
             assertEquals(COUNT, order.size());

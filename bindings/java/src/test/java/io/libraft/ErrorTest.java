@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,7 +18,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.regex.Pattern;
-import org.junit.jupiter.api.Test;
 
 class ErrorTest {
     @Test
@@ -68,15 +69,28 @@ class ErrorTest {
             refused("data is null", () -> OneNode.await(one.group.propose((byte[]) null)));
             refused("data is null", () -> OneNode.await(one.group.propose((ByteBuffer) null)));
             refused("batch is null", () -> OneNode.await(one.group.proposeBatch(null)));
-            refused("entry 1 of the batch is null", () -> OneNode.await(
-                    one.group.proposeBatch(Arrays.asList(new byte[] {1}, null))));
-            refused("changes is null", () -> OneNode.await(one.group.changeMembership((Change[]) null)));
-            refused("a change is null", () -> OneNode.await(one.group.changeMembership((Change) null)));
+            refused(
+                    "entry 1 of the batch is null",
+                    () ->
+                            OneNode.await(
+                                    one.group.proposeBatch(Arrays.asList(new byte[] {1}, null))));
+            refused(
+                    "changes is null",
+                    () -> OneNode.await(one.group.changeMembership((Change[]) null)));
+            refused(
+                    "a change is null",
+                    () -> OneNode.await(one.group.changeMembership((Change) null)));
             refused("empty", () -> OneNode.await(one.group.changeMembership()));
             refused("toNodeId is -1", () -> OneNode.await(one.group.transferLeadership(-1)));
-            assertThrows(EmptyProposalException.class, () -> OneNode.await(one.group.propose(new byte[0])));
-            assertThrows(EmptyProposalException.class, () -> OneNode.await(one.group.proposeBatch(List.of())));
-            assertThrows(UnknownMemberException.class, () -> OneNode.await(one.group.transferLeadership(7)));
+            assertThrows(
+                    EmptyProposalException.class,
+                    () -> OneNode.await(one.group.propose(new byte[0])));
+            assertThrows(
+                    EmptyProposalException.class,
+                    () -> OneNode.await(one.group.proposeBatch(List.of())));
+            assertThrows(
+                    UnknownMemberException.class,
+                    () -> OneNode.await(one.group.transferLeadership(7)));
             assertEquals("1", one.propose("all is well"));
         }
     }
@@ -89,8 +103,10 @@ class ErrorTest {
 
     @Test
     void halfACharacterIsNotUtf8() {
-        InvalidUtf8Exception error = assertThrows(
-                InvalidUtf8Exception.class, () -> new NodeOptions("a\ud800b", 1, Path.of("x")));
+        InvalidUtf8Exception error =
+                assertThrows(
+                        InvalidUtf8Exception.class,
+                        () -> new NodeOptions("a\ud800b", 1, Path.of("x")));
         assertTrue(error.message().startsWith("cluster "), error.message());
     }
 
@@ -105,9 +121,15 @@ class ErrorTest {
 
     @Test
     void whatIsTooLargeIsRefusedByName() throws Exception {
-        OneNode one = new OneNode(OneNode.folder(), new Ledger(), OneNode.groupOptions().proposalBytesMax(10));
+        OneNode one =
+                new OneNode(
+                        OneNode.folder(),
+                        new Ledger(),
+                        OneNode.groupOptions().proposalBytesMax(10));
         try (one) {
-            TooLargeException error = assertThrows(TooLargeException.class, () -> one.ready().propose("eleven bytes"));
+            TooLargeException error =
+                    assertThrows(
+                            TooLargeException.class, () -> one.ready().propose("eleven bytes"));
             assertTrue(error.message().contains("10"), error.message());
             assertEquals("1", one.propose("ten bytes!"));
         }
@@ -116,29 +138,39 @@ class ErrorTest {
     @Test
     void aFullGroupIsBusyUntilFuturesAreCompleted() throws Exception {
         CountDownLatch goOn = new CountDownLatch(1);
-        OneNode one = new OneNode(OneNode.folder(), new Ledger(), OneNode.groupOptions().pendingCountMax(4));
+        OneNode one =
+                new OneNode(
+                        OneNode.folder(), new Ledger(), OneNode.groupOptions().pendingCountMax(4));
         try (one) {
             one.ready();
             // Its completion holds up the delivery thread, behind which the others wait.
-            CompletableFuture<Void> first = one.group.propose(OneNode.bytes("a")).thenAccept(done -> {
-                try {
-                    goOn.await();
-                } catch (InterruptedException e) {
-                    throw new IllegalStateException(e);
-                }
-            });
+            CompletableFuture<Void> first =
+                    one.group
+                            .propose(OneNode.bytes("a"))
+                            .thenAccept(
+                                    done -> {
+                                        try {
+                                            goOn.await();
+                                        } catch (InterruptedException e) {
+                                            throw new IllegalStateException(e);
+                                        }
+                                    });
             CompletableFuture<?> second = one.group.propose(OneNode.bytes("b"));
             while (one.group.status().appliedIndex() < 4) {
                 Thread.onSpinWait();
             }
-            BusyException busy = assertThrows(BusyException.class, () -> {
-                while (true) {
-                    CompletableFuture<?> more = one.group.propose(OneNode.bytes("c"));
-                    if (more.isCompletedExceptionally()) {
-                        OneNode.await(more);
-                    }
-                }
-            });
+            BusyException busy =
+                    assertThrows(
+                            BusyException.class,
+                            () -> {
+                                while (true) {
+                                    CompletableFuture<?> more =
+                                            one.group.propose(OneNode.bytes("c"));
+                                    if (more.isCompletedExceptionally()) {
+                                        OneNode.await(more);
+                                    }
+                                }
+                            });
             assertTrue(busy.retriable());
             goOn.countDown();
             OneNode.await(first);
@@ -152,21 +184,22 @@ class ErrorTest {
     void futuresFailWithTheExceptionAsTheirCause() throws Exception {
         try (OneNode one = new OneNode(new Ledger()).ready()) {
             ExecutionException thrown =
-                    assertThrows(ExecutionException.class, () -> one.group.propose(new byte[0]).get());
+                    assertThrows(
+                            ExecutionException.class, () -> one.group.propose(new byte[0]).get());
             assertInstanceOf(EmptyProposalException.class, thrown.getCause());
         }
     }
 
     @Test
     void withoutAQuorumAProposalTimesOut() throws Exception {
-        GroupOptions options = OneNode.groupOptions()
-                .initialMember(2, "127.0.0.1:1")
-                .proposalTimeout(Duration.ofMillis(200));
+        GroupOptions options =
+                OneNode.groupOptions()
+                        .initialMember(2, "127.0.0.1:1")
+                        .proposalTimeout(Duration.ofMillis(200));
         try (OneNode one = new OneNode(OneNode.folder(), new Ledger(), options)) {
             TimeoutException error = assertThrows(TimeoutException.class, () -> one.propose("a"));
             assertEquals(ErrorCode.TIMEOUT, error.code());
             assertThrows(TimeoutException.class, () -> one.group.waitReady(Duration.ofMillis(100)));
         }
     }
-
 }

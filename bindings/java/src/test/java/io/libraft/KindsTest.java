@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -13,7 +15,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.junit.jupiter.api.Test;
 
 /** The kinds of machines that are not only in memory. */
 class KindsTest {
@@ -75,23 +76,27 @@ class KindsTest {
 
     @Test
     void aPrepareThatFailsFailsTheSnapshotOnly() throws Exception {
-        Concurrent machine = new Concurrent() {
-            @Override
-            public List<String> prepareSnapshot() throws Exception {
-                throw new IllegalStateException("no view");
-            }
-        };
+        Concurrent machine =
+                new Concurrent() {
+                    @Override
+                    public List<String> prepareSnapshot() throws Exception {
+                        throw new IllegalStateException("no view");
+                    }
+                };
         try (OneNode one = new OneNode(machine).ready()) {
             one.propose("a");
             SaveFailedException error =
-                    assertThrows(SaveFailedException.class, () -> OneNode.await(one.group.takeSnapshot()));
+                    assertThrows(
+                            SaveFailedException.class,
+                            () -> OneNode.await(one.group.takeSnapshot()));
             assertEquals("no view", error.getCause().getMessage());
             assertEquals("2", one.propose("b"));
         }
     }
 
     /** Keeps everything in a file, and says at open how far it had come. */
-    private static final class OnDisk extends Concurrent implements OnDiskStateMachine<List<String>> {
+    private static final class OnDisk extends Concurrent
+            implements OnDiskStateMachine<List<String>> {
         final Path file;
         final AtomicInteger syncs = new AtomicInteger();
         long index;

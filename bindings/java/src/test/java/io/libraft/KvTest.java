@@ -3,6 +3,8 @@ package io.libraft;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.io.IOException;
 import java.io.OutputStream;
 import java.net.InetAddress;
@@ -11,7 +13,6 @@ import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
-import org.junit.jupiter.api.Test;
 
 /** The example: one process of it, over its protocol. Many together are what the demo runs. */
 class KvTest {
@@ -27,11 +28,16 @@ class KvTest {
                 assertEquals("none", ask(socket, "del nothing"));
                 assertEquals("keys 1", ask(socket, "keys"));
                 assertTrue(ask(socket, "status").contains("role=leader"));
-                assertTrue(ask(socket, "put 1").startsWith("error INVALID_ARGUMENT rejected final usage: put"));
+                assertTrue(
+                        ask(socket, "put 1")
+                                .startsWith("error INVALID_ARGUMENT rejected final usage: put"));
             }
             try (Socket socket = connect(folder, kv, port)) {
-                assertTrue(ask(socket, "promote 7").startsWith("error UNKNOWN_MEMBER rejected final"));
-                assertTrue(ask(socket, "bake a cake").startsWith("error INVALID_ARGUMENT rejected final there are"));
+                assertTrue(
+                        ask(socket, "promote 7").startsWith("error UNKNOWN_MEMBER rejected final"));
+                assertTrue(
+                        ask(socket, "bake a cake")
+                                .startsWith("error INVALID_ARGUMENT rejected final there are"));
                 assertEquals("members 1", ask(socket, "members"));
             }
             kv.destroy();
@@ -54,9 +60,20 @@ class KvTest {
     }
 
     private static Process start(Path folder, int port) throws Exception {
-        List<String> arguments = List.of(
-                "-Xmx128m", "-cp", classes(), "Kv", "--node", "1", "--directory", "data",
-                "--clients", Integer.toString(port), "--member", "1=127.0.0.1:0");
+        List<String> arguments =
+                List.of(
+                        "-Xmx128m",
+                        "-cp",
+                        classes(),
+                        "Kv",
+                        "--node",
+                        "1",
+                        "--directory",
+                        "data",
+                        "--clients",
+                        Integer.toString(port),
+                        "--member",
+                        "1=127.0.0.1:0");
         return Programs.java(folder, arguments).start();
     }
 
@@ -66,18 +83,29 @@ class KvTest {
             try {
                 return new Socket(InetAddress.getLoopbackAddress(), port);
             } catch (IOException e) {
-                assertTrue(kv.isAlive() && System.nanoTime() < deadline, () -> Programs.read(folder, "err"));
+                assertTrue(
+                        kv.isAlive() && System.nanoTime() < deadline,
+                        () -> Programs.read(folder, "err"));
             }
         }
     }
 
-    /** The first line of the answer; what comes behind it is of no interest here, but for a value's. */
+    /**
+     * The first line of the answer; what comes behind it is of no interest here, but for a value's.
+     */
     private static String ask(Socket socket, String request) throws IOException {
         OutputStream out = socket.getOutputStream();
-        out.write((request + (request.contains("\n") ? "" : "\n")).getBytes(StandardCharsets.ISO_8859_1));
+        out.write(
+                (request + (request.contains("\n") ? "" : "\n"))
+                        .getBytes(StandardCharsets.ISO_8859_1));
         StringBuilder line = new StringBuilder();
-        int rest = request.startsWith("get") || request.equals("keys") || request.equals("members") ? 1 : 0;
-        for (int next = socket.getInputStream().read(); next >= 0; next = socket.getInputStream().read()) {
+        int rest =
+                request.startsWith("get") || request.equals("keys") || request.equals("members")
+                        ? 1
+                        : 0;
+        for (int next = socket.getInputStream().read();
+                next >= 0;
+                next = socket.getInputStream().read()) {
             if (next == '\n' && rest-- == 0) {
                 break;
             }

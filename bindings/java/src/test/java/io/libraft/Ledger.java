@@ -10,7 +10,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 
-/** A state machine for tests: the list of all payloads, as texts. Answers each entry with the length of the list. */
+/**
+ * A state machine for tests: the list of all payloads, as texts. Answers each entry with the length
+ * of the list.
+ */
 class Ledger implements StateMachine {
     final List<String> entries = new ArrayList<>();
     final CountDownLatch destroyed = new CountDownLatch(1);

@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -19,7 +21,6 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
 import java.util.concurrent.atomic.AtomicReference;
-import org.junit.jupiter.api.Test;
 
 class MachineTest {
     /** What a callback throws; recognised by identity. */
@@ -34,14 +35,16 @@ class MachineTest {
     @Test
     void entriesMayBeKept() throws Exception {
         List<Entry> kept = new ArrayList<>();
-        OneNode one = new OneNode(new Ledger() {
-            @Override
-            public byte[][] apply(Entries batch) {
-                kept.addAll(batch);
-                assertEquals(0, batch.blob().length);
-                return null;
-            }
-        });
+        OneNode one =
+                new OneNode(
+                        new Ledger() {
+                            @Override
+                            public byte[][] apply(Entries batch) {
+                                kept.addAll(batch);
+                                assertEquals(0, batch.blob().length);
+                                return null;
+                            }
+                        });
         try (one) {
             one.ready();
             List<byte[]> batch = new ArrayList<>();
@@ -84,26 +87,33 @@ class MachineTest {
     @Test
     void whatApplyThrowsIsWhatEverybodySees() throws Exception {
         Planned planned = new Planned("planned failure");
-        OneNode one = new OneNode(new Ledger() {
-            @Override
-            byte[] one(String entry) throws Exception {
-                if (entry.equals("bad")) {
-                    throw planned;
-                }
-                return super.one(entry);
-            }
-        });
+        OneNode one =
+                new OneNode(
+                        new Ledger() {
+                            @Override
+                            byte[] one(String entry) throws Exception {
+                                if (entry.equals("bad")) {
+                                    throw planned;
+                                }
+                                return super.one(entry);
+                            }
+                        });
         one.ready().propose("good");
-        ApplyFailedException pending = assertThrows(ApplyFailedException.class, () -> one.propose("bad"));
-        ApplyFailedException later = assertThrows(ApplyFailedException.class, () -> one.propose("good"));
+        ApplyFailedException pending =
+                assertThrows(ApplyFailedException.class, () -> one.propose("bad"));
+        ApplyFailedException later =
+                assertThrows(ApplyFailedException.class, () -> one.propose("good"));
         LibraftException status = one.group.status().failure().orElseThrow();
         ApplyFailedException ready =
-                assertThrows(ApplyFailedException.class, () -> one.group.waitReady(OneNode.PATIENCE));
+                assertThrows(
+                        ApplyFailedException.class, () -> one.group.waitReady(OneNode.PATIENCE));
         ApplyFailedException close = assertThrows(ApplyFailedException.class, one::close);
         for (LibraftException error : List.of(pending, later, status, ready, close)) {
             assertSame(planned, error.getCause());
             assertTrue(error.message().contains("planned failure"), error.message());
-            assertTrue(error.message().contains("MachineTest"), "no stack trace in " + error.message());
+            assertTrue(
+                    error.message().contains("MachineTest"),
+                    "no stack trace in " + error.message());
         }
         one.close(); // the second time there is nothing to say
         assertEquals(Role.STOPPED, one.group.status().role());
@@ -111,38 +121,60 @@ class MachineTest {
 
     @Test
     void otherMistakesOfApplyStopTheGroupToo() throws Exception {
-        assertTrue(failure(new Ledger() {
-            @Override
-            public byte[][] apply(Entries batch) {
-                return new byte[batch.size() + 1][];
-            }
-        }).message().contains("apply returned 2 results for 1 entries"));
-        assertInstanceOf(StackOverflowError.class, failure(new Ledger() {
-            @Override
-            public byte[][] apply(Entries batch) throws Exception {
-                return apply(batch);
-            }
-        }).getCause());
-        assertInstanceOf(OutOfMemoryError.class, failure(new Ledger() {
-            @Override
-            public byte[][] apply(Entries batch) {
-                return new byte[][] {new byte[Integer.MAX_VALUE]};
-            }
-        }).getCause());
-        assertTrue(failure(new Ledger() {
-            @Override
-            public CompletionStage<byte[][]> applyAsync(Entries batch) {
-                return null;
-            }
-        }).message().contains("the callback returned null"));
-        assertEquals("later", failure(new Ledger() {
-            @Override
-            public CompletionStage<byte[][]> applyAsync(Entries batch) {
-                return CompletableFuture.supplyAsync(() -> {
-                    throw new IllegalStateException("later");
-                });
-            }
-        }).getCause().getMessage());
+        assertTrue(
+                failure(
+                                new Ledger() {
+                                    @Override
+                                    public byte[][] apply(Entries batch) {
+                                        return new byte[batch.size() + 1][];
+                                    }
+                                })
+                        .message()
+                        .contains("apply returned 2 results for 1 entries"));
+        assertInstanceOf(
+                StackOverflowError.class,
+                failure(
+                                new Ledger() {
+                                    @Override
+                                    public byte[][] apply(Entries batch) throws Exception {
+                                        return apply(batch);
+                                    }
+                                })
+                        .getCause());
+        assertInstanceOf(
+                OutOfMemoryError.class,
+                failure(
+                                new Ledger() {
+                                    @Override
+                                    public byte[][] apply(Entries batch) {
+                                        return new byte[][] {new byte[Integer.MAX_VALUE]};
+                                    }
+                                })
+                        .getCause());
+        assertTrue(
+                failure(
+                                new Ledger() {
+                                    @Override
+                                    public CompletionStage<byte[][]> applyAsync(Entries batch) {
+                                        return null;
+                                    }
+                                })
+                        .message()
+                        .contains("the callback returned null"));
+        assertEquals(
+                "later",
+                failure(
+                                new Ledger() {
+                                    @Override
+                                    public CompletionStage<byte[][]> applyAsync(Entries batch) {
+                                        return CompletableFuture.supplyAsync(
+                                                () -> {
+                                                    throw new IllegalStateException("later");
+                                                });
+                                    }
+                                })
+                        .getCause()
+                        .getMessage());
     }
 
     private static LibraftException failure(Ledger machine) throws Exception {
@@ -155,17 +187,18 @@ class MachineTest {
     @Test
     void applyMayAnswerLater() throws Exception {
         List<CompletableFuture<byte[][]>> answers = new ArrayList<>();
-        Ledger ledger = new Ledger() {
-            @Override
-            public CompletionStage<byte[][]> applyAsync(Entries batch) {
-                CompletableFuture<byte[][]> answer = new CompletableFuture<>();
-                synchronized (answers) {
-                    answers.add(answer);
-                    answers.notifyAll();
-                }
-                return answer;
-            }
-        };
+        Ledger ledger =
+                new Ledger() {
+                    @Override
+                    public CompletionStage<byte[][]> applyAsync(Entries batch) {
+                        CompletableFuture<byte[][]> answer = new CompletableFuture<>();
+                        synchronized (answers) {
+                            answers.add(answer);
+                            answers.notifyAll();
+                        }
+                        return answer;
+                    }
+                };
         try (OneNode one = new OneNode(ledger)) {
             CompletableFuture<Completion> proposal = one.group.propose(OneNode.bytes("a"));
             synchronized (answers) {
@@ -191,25 +224,31 @@ class MachineTest {
     void blockingCallsInACallbackAreRefused() throws Exception {
         AtomicReference<OneNode> self = new AtomicReference<>();
         AtomicReference<Throwable> thrown = new AtomicReference<>();
-        Ledger ledger = new Ledger() {
-            @Override
-            byte[] one(String entry) throws Exception {
-                OneNode one = self.get();
-                for (Runnable call : List.<Runnable>of(
-                        () -> one.group.waitReady(OneNode.PATIENCE), one.group::stop, one.node::close)) {
-                    try {
-                        call.run();
-                        thrown.set(new AssertionError("a call that blocks was allowed"));
-                    } catch (WouldDeadlockException e) {
-                        thrown.compareAndSet(null, e);
+        Ledger ledger =
+                new Ledger() {
+                    @Override
+                    byte[] one(String entry) throws Exception {
+                        OneNode one = self.get();
+                        for (Runnable call :
+                                List.<Runnable>of(
+                                        () -> one.group.waitReady(OneNode.PATIENCE),
+                                        one.group::stop,
+                                        one.node::close)) {
+                            try {
+                                call.run();
+                                thrown.set(new AssertionError("a call that blocks was allowed"));
+                            } catch (WouldDeadlockException e) {
+                                thrown.compareAndSet(null, e);
+                            }
+                        }
+                        return super.one(entry);
                     }
-                }
-                return super.one(entry);
-            }
-        };
+                };
         self.set(new OneNode(ledger));
         self.get().group.propose(OneNode.bytes("a"));
-        assertTrue(ledger.destroyed.await(OneNode.PATIENCE.toSeconds(), java.util.concurrent.TimeUnit.SECONDS));
+        assertTrue(
+                ledger.destroyed.await(
+                        OneNode.PATIENCE.toSeconds(), java.util.concurrent.TimeUnit.SECONDS));
         assertInstanceOf(WouldDeadlockException.class, thrown.get());
         self.get().close();
         new OneNode(self.get().directory, new Ledger()).ready().close();
@@ -218,22 +257,25 @@ class MachineTest {
     @Test
     void aQuickMachineDoesTheSame() throws Exception {
         AtomicReference<String> thread = new AtomicReference<>();
-        Ledger ledger = new Ledger() {
-            @Override
-            public boolean quick() {
-                return true;
-            }
+        Ledger ledger =
+                new Ledger() {
+                    @Override
+                    public boolean quick() {
+                        return true;
+                    }
 
-            @Override
-            byte[] one(String entry) throws Exception {
-                thread.set(Thread.currentThread().getName());
-                assertTrue(Thread.currentThread().isDaemon());
-                return super.one(entry);
-            }
-        };
+                    @Override
+                    byte[] one(String entry) throws Exception {
+                        thread.set(Thread.currentThread().getName());
+                        assertTrue(Thread.currentThread().isDaemon());
+                        return super.one(entry);
+                    }
+                };
         try (OneNode one = new OneNode(ledger).ready()) {
             assertEquals("1", one.propose("a"));
-            assertTrue(List.of("libraft-worker", "libraft-standby").contains(thread.get()), thread.get());
+            assertTrue(
+                    List.of("libraft-worker", "libraft-standby").contains(thread.get()),
+                    thread.get());
         }
     }
 
@@ -276,10 +318,12 @@ class MachineTest {
         OneNode one = new OneNode(new Keeper()).ready();
         one.propose("a");
         OneNode.await(one.group.takeSnapshot());
-        assertThrows(IOException.class, () -> {
-            out.get().write(1);
-            out.get().flush();
-        });
+        assertThrows(
+                IOException.class,
+                () -> {
+                    out.get().write(1);
+                    out.get().flush();
+                });
         assertThrows(IOException.class, () -> out.get().write(new byte[100_000]));
         one.close();
         new OneNode(one.directory, new Keeper()).ready().close();
@@ -290,16 +334,20 @@ class MachineTest {
     @Test
     void aSaveThatFailsFailsTheSnapshotOnly() throws Exception {
         Planned planned = new Planned("no pen");
-        OneNode one = new OneNode(new Ledger() {
-            @Override
-            public CompletionStage<?> saveSnapshotAsync(OutputStream out) {
-                return CompletableFuture.failedFuture(planned);
-            }
-        });
+        OneNode one =
+                new OneNode(
+                        new Ledger() {
+                            @Override
+                            public CompletionStage<?> saveSnapshotAsync(OutputStream out) {
+                                return CompletableFuture.failedFuture(planned);
+                            }
+                        });
         try (one) {
             one.ready().propose("a");
             SaveFailedException error =
-                    assertThrows(SaveFailedException.class, () -> OneNode.await(one.group.takeSnapshot()));
+                    assertThrows(
+                            SaveFailedException.class,
+                            () -> OneNode.await(one.group.takeSnapshot()));
             assertSame(planned, error.getCause());
             assertEquals("2", one.propose("b"));
         }
@@ -312,12 +360,16 @@ class MachineTest {
         OneNode.await(one.group.takeSnapshot());
         one.close();
         Planned planned = new Planned("cannot read");
-        OneNode again = new OneNode(one.directory, new Ledger() {
-            @Override
-            public CompletionStage<?> restoreSnapshotAsync(InputStream in) throws Exception {
-                throw planned;
-            }
-        });
+        OneNode again =
+                new OneNode(
+                        one.directory,
+                        new Ledger() {
+                            @Override
+                            public CompletionStage<?> restoreSnapshotAsync(InputStream in)
+                                    throws Exception {
+                                throw planned;
+                            }
+                        });
         RestoreFailedException error = assertThrows(RestoreFailedException.class, again::ready);
         assertSame(planned, error.getCause());
         assertNotNull(error.message());

@@ -7,7 +7,10 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Semaphore;
 
-/** Makes proposals, good and bad ones, and prints what memory it needs after 30% and after 90% of them, in bytes. */
+/**
+ * Makes proposals, good and bad ones, and prints what memory it needs after 30% and after 90% of
+ * them, in bytes.
+ */
 final class MemoryProgram implements StateMachine {
     private static final int IN_FLIGHT = 512;
     private static final int BATCH = 16;
@@ -36,11 +39,12 @@ final class MemoryProgram implements StateMachine {
         long proposals = Long.parseLong(arguments[0]);
         Semaphore places = new Semaphore(IN_FLIGHT);
         NodeOptions options = new NodeOptions("memory", 1, Path.of("data")).segmentBytes(4 << 20);
-        GroupOptions groupOptions = new GroupOptions(1)
-                .initialMember(1, "127.0.0.1:0")
-                .snapshotEntries(20_000)
-                .retainedEntries(1_000)
-                .entryCacheBytes(1 << 20);
+        GroupOptions groupOptions =
+                new GroupOptions(1)
+                        .initialMember(1, "127.0.0.1:0")
+                        .snapshotEntries(20_000)
+                        .retainedEntries(1_000)
+                        .entryCacheBytes(1 << 20);
         try (Node node = Node.open(options)) {
             Group group = node.startGroup(groupOptions, new MemoryProgram());
             group.waitReady(OneNode.PATIENCE);
@@ -57,7 +61,8 @@ final class MemoryProgram implements StateMachine {
                 if (made % 100 < 1 + BATCH) {
                     group.transferLeadership(9);
                 }
-                if (made * 10 >= proposals * 3 && next == 0 || made * 10 >= proposals * 9 && next == 1) {
+                if (made * 10 >= proposals * 3 && next == 0
+                        || made * 10 >= proposals * 9 && next == 1) {
                     next++;
                     System.out.println(residentBytes());
                 }
@@ -67,10 +72,11 @@ final class MemoryProgram implements StateMachine {
     }
 
     private static long residentBytes() throws Exception {
-        String line = Files.readAllLines(Path.of("/proc/self/status")).stream()
-                .filter(status -> status.startsWith("VmRSS:"))
-                .findFirst()
-                .orElseThrow();
+        String line =
+                Files.readAllLines(Path.of("/proc/self/status")).stream()
+                        .filter(status -> status.startsWith("VmRSS:"))
+                        .findFirst()
+                        .orElseThrow();
         return Long.parseLong(line.replaceAll("[^0-9]", "")) * 1024;
     }
 }

@@ -6,13 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import org.junit.jupiter.api.Test;
+
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.Test;
 
 class NodeTest {
     @Test
@@ -34,7 +35,9 @@ class NodeTest {
         try (OneNode one = new OneNode(new Ledger())) {
             OneNode.await(one.group.waitReadyAsync(OneNode.PATIENCE));
             assertEquals(Role.LEADER, one.group.status().role());
-            assertThrows(InvalidArgumentException.class, () -> OneNode.await(one.group.waitReadyAsync(null)));
+            assertThrows(
+                    InvalidArgumentException.class,
+                    () -> OneNode.await(one.group.waitReadyAsync(null)));
         }
     }
 
@@ -58,8 +61,10 @@ class NodeTest {
     @Test
     void aDirectoryIsOfOneNodeAtATime() throws Exception {
         try (OneNode one = new OneNode(new Ledger()).ready()) {
-            DirectoryInUseException refused = assertThrows(
-                    DirectoryInUseException.class, () -> Node.open(OneNode.options(one.directory)));
+            DirectoryInUseException refused =
+                    assertThrows(
+                            DirectoryInUseException.class,
+                            () -> Node.open(OneNode.options(one.directory)));
             assertEquals(ErrorCode.DIRECTORY_IN_USE, refused.code());
             assertTrue(refused.message().contains(one.directory.toString()), refused.message());
         }
@@ -74,7 +79,9 @@ class NodeTest {
         OneNode.await(one.node.closeAsync());
         assertThrows(ClosedException.class, () -> one.propose("late"));
         assertThrows(ClosedException.class, () -> OneNode.await(one.group.readIndex()));
-        assertThrows(ClosedException.class, () -> one.node.startGroup(new GroupOptions(2), new Ledger()));
+        assertThrows(
+                ClosedException.class,
+                () -> one.node.startGroup(new GroupOptions(2), new Ledger()));
         assertThrows(ClosedException.class, () -> one.group.waitReady(OneNode.PATIENCE));
         one.group.stop();
         OneNode.await(one.group.stopAsync());
@@ -84,14 +91,16 @@ class NodeTest {
     void closingCompletesWhatIsPending() throws Exception {
         CountDownLatch inside = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
-        OneNode one = new OneNode(new Ledger() {
-            @Override
-            public byte[][] apply(Entries batch) throws Exception {
-                inside.countDown();
-                goOn.await();
-                return super.apply(batch);
-            }
-        });
+        OneNode one =
+                new OneNode(
+                        new Ledger() {
+                            @Override
+                            public byte[][] apply(Entries batch) throws Exception {
+                                inside.countDown();
+                                goOn.await();
+                                return super.apply(batch);
+                            }
+                        });
         CompletableFuture<Completion> pending = one.group.propose(OneNode.bytes("a"));
         inside.await();
         CompletableFuture<Void> closed = one.node.closeAsync();
@@ -155,7 +164,8 @@ class NodeTest {
             one.ready();
             assertEquals("2", one.propose("b"));
             assertThrows(
-                    GroupExistsException.class, () -> one.node.startGroup(OneNode.groupOptions(), new Ledger()));
+                    GroupExistsException.class,
+                    () -> one.node.startGroup(OneNode.groupOptions(), new Ledger()));
             OneNode.await(one.group.stopAsync());
             assertEquals(0, next.destroyed.getCount());
         }
@@ -165,7 +175,9 @@ class NodeTest {
     void aMachineIsDestroyedOnceAlsoIfItsGroupCannotStart() throws Exception {
         try (OneNode one = new OneNode(new Ledger()).ready()) {
             Ledger refused = new Ledger();
-            assertThrows(InvalidArgumentException.class, () -> one.node.startGroup(new GroupOptions(0), refused));
+            assertThrows(
+                    InvalidArgumentException.class,
+                    () -> one.node.startGroup(new GroupOptions(0), refused));
             assertEquals(0, refused.destroyed.getCount());
             Ledger unnamed = new Ledger();
             assertThrows(InvalidArgumentException.class, () -> one.node.startGroup(null, unnamed));

@@ -38,7 +38,9 @@ final class OneNode implements AutoCloseable {
     }
 
     static NodeOptions options(Path directory) {
-        return new NodeOptions("test", 1, directory).tick(Duration.ofMillis(20)).segmentBytes(1 << 20);
+        return new NodeOptions("test", 1, directory)
+                .tick(Duration.ofMillis(20))
+                .segmentBytes(1 << 20);
     }
 
     static GroupOptions groupOptions() {

@@ -11,7 +11,8 @@ import java.util.concurrent.TimeUnit;
 
 /** Java programs as processes of their own. */
 final class Programs {
-    static final Path ROOT = Path.of(System.getProperty("io.libraft.test.root")).toAbsolutePath().normalize();
+    static final Path ROOT =
+            Path.of(System.getProperty("io.libraft.test.root")).toAbsolutePath().normalize();
 
     /** What a program printed, and how it ended. */
     record Ended(int code, String out, String err) {
@@ -45,7 +46,9 @@ final class Programs {
 
     static Ended end(Path folder, Process process) throws Exception {
         try {
-            assertTrue(process.waitFor(OneNode.PATIENCE.toSeconds(), TimeUnit.SECONDS), () -> "it hangs: " + read(folder, "err"));
+            assertTrue(
+                    process.waitFor(OneNode.PATIENCE.toSeconds(), TimeUnit.SECONDS),
+                    () -> "it hangs: " + read(folder, "err"));
         } finally {
             process.destroyForcibly();
         }
