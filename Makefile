@@ -22,7 +22,7 @@ SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-install test-demo lint bench soak \
-        header abi-accept third-party install clean
+        test-python test-java package-python package-java soak-java header abi-accept third-party install clean
 
 help: ## list the targets
 	@echo "libraft $(VERSION)"
@@ -39,7 +39,7 @@ $(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 endef
 
 test test-demo: PROFILE = dev
-test: setup test-rust test-c test-cpp test-install test-demo ## all tests, tools included
+test: setup test-rust test-c test-cpp test-install test-demo test-python test-java ## all tests, tools included
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
 	@.ci/lint
@@ -72,15 +72,11 @@ test-install: setup
 test-demo: setup kv
 	@$(run-demo)
 
-.PHONY: test-python package-python
-test: test-python
 test-python: setup
 	bindings/python/run-tests
 
-package-python: setup ## the wheel of the Python package, below target/wheels
-	target/venv/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml \
-	    --out target/wheels
-	@ls target/wheels/*.whl
+test-java: setup
+	bindings/java/run-tests
 
 # Such as BENCH="--seconds 1 --sizes 16".
 BENCH ?=
@@ -92,6 +88,19 @@ ROUNDS ?= 200
 soak: build ## the crash test for ROUNDS=200 rounds, and a callback that blocks for a minute
 	LIBRAFT_BLOCKED_MS=60000 $(CARGO) test --locked --release -p libraft --test runtime an_apply_that_blocks
 	LIBRAFT_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --release -p libraft-tests --test crash -- --nocapture
+
+soak-java: setup
+	bindings/java/build-native release
+	LIBRAFT_MEMORY_PROPOSALS=10000000 mvn -B -f bindings/java -Dtest=MemoryTest test
+
+package-python: setup ## the wheel of the Python package, below target/wheels
+	target/venv/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml \
+	    --out target/wheels
+	@ls target/wheels/*.whl
+
+package-java: build ## the jar for Java programs, native library included (needs Maven)
+	bindings/java/build-native release
+	mvn -B -q -f bindings/java -DskipTests package
 
 header: setup ## write include/libraft.h anew from ffi/src
 	ffi/generate-header

@@ -26,7 +26,7 @@ public final class Entries extends AbstractList<Entry> implements RandomAccess {
         view = ByteBuffer.wrap(flat).asReadOnlyBuffer();
         FlatReader reader = new FlatReader(flat);
         count = reader.readInt();
-        reader.skip(count * LINE_BYTES);
+        reader.advance(count * LINE_BYTES);
         blob = reader.readBytes();
         payloadStart = reader.position();
     }

@@ -54,7 +54,7 @@ final class FlatReader {
         return position;
     }
 
-    void skip(int count) {
+    void advance(int count) {
         position += count;
     }
 
