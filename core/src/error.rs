@@ -269,6 +269,20 @@ impl Code {
     }
 }
 
+/// The name of the code in every language but Rust: `NOT_LEADER`.
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_uppercase());
+        }
+        f.pad(&name)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
@@ -299,6 +313,15 @@ mod tests {
             assert_eq!(Code::from_number(code.number()), Some(*code));
         }
         assert_eq!(Code::from_number(0), None);
+    }
+
+    #[test]
+    fn codes_are_called_as_in_the_list_of_all_languages() {
+        let list = include_str!("../../docs/api.toml");
+        for code in Code::ALL {
+            let line = format!("\n{code} = {}\n", code.number());
+            assert!(list.contains(&line), "docs/api.toml does not have {line:?}");
+        }
     }
 
     #[test]
