@@ -26,12 +26,14 @@ pub struct Node {
     pub id: u64,
     pub raft: SocketAddr,
     pub client: SocketAddr,
+    /// The program that it runs, with the arguments that come first.
+    pub program: Vec<String>,
     process: Option<Child>,
     /// Hold the two ports while the process is down, so that nobody else gets them.
     _reservations: [OwnedFd; 2],
 }
 
-/// The four nodes. Processes are started by the thread that made this, and die with it.
+/// The nodes. Processes are started by the thread that made this, and die with it.
 pub struct Cluster {
     folder: PathBuf,
     pub nodes: Vec<Node>,
@@ -40,12 +42,23 @@ pub struct Cluster {
 
 impl Cluster {
     /// `folder` is empty and gets the program and the nodes' data.
-    pub fn new(folder: &Path, program: &Path, count: u64) -> Result<Cluster, Failure> {
+    pub fn of_one_program(folder: &Path, program: &Path, count: usize) -> Result<Cluster, Failure> {
         fs::copy(program, folder.join("kv"))
             .map_err(|error| Failure(format!("cannot copy {}: {error}", program.display())))?;
-        let nodes = (1..=count).map(Node::new).collect::<io::Result<Vec<Node>>>();
+        Cluster::of_programs(folder, &vec!["./kv".to_owned(); count])
+    }
+
+    /// A node for each command; `folder` is empty and gets the nodes' data.
+    pub fn of_programs(folder: &Path, programs: &[String]) -> Result<Cluster, Failure> {
+        let nodes = (1..).zip(programs).map(|(id, program)| Node::new(id, program));
+        let nodes = nodes.collect::<io::Result<Vec<Node>>>();
         let nodes = nodes.map_err(|error| Failure(format!("cannot reserve a port: {error}")))?;
         Ok(Cluster { folder: folder.to_owned(), nodes, confinement: None })
+    }
+
+    /// Whether the nodes run different programs.
+    pub fn is_mixed(&self) -> bool {
+        self.nodes.iter().any(|node| node.program != self.nodes[0].program)
     }
 
     pub fn node(&self, id: u64) -> &Node {
@@ -62,8 +75,11 @@ impl Cluster {
     }
 
     /// From now on, processes are started without access to `tree`. Returns how, or None if this
-    /// machine has no way.
+    /// machine has no way. Programs of several languages lie in the tree themselves, and need it.
     pub fn confine(&mut self, tree: &Path, probe: &Path) -> Option<&'static str> {
+        if self.is_mixed() {
+            return None;
+        }
         for candidate in Confinement::candidates(tree, probe, &self.folder) {
             let candidate = Arc::new(candidate);
             let entering = candidate.clone();
@@ -84,9 +100,10 @@ impl Cluster {
         let node = self.node(id);
         let log_path = self.folder.join(format!("node-{id}.log"));
         let log = File::options().create(true).append(true).open(log_path)?;
-        let mut command = Command::new("./kv");
+        let mut command = Command::new(&node.program[0]);
         command
             .current_dir(&self.folder)
+            .args(&node.program[1..])
             .args(["--cluster", CLUSTER, "--node", &id.to_string()])
             .args(["--directory", &format!("node-{id}")])
             .args(["--listen", &node.raft.to_string()])
@@ -236,11 +253,12 @@ impl Drop for Cluster {
 }
 
 impl Node {
-    fn new(id: u64) -> io::Result<Node> {
+    fn new(id: u64, program: &str) -> io::Result<Node> {
+        let program = program.split(' ').map(str::to_owned).collect();
         let (raft, raft_reservation) = reserve_port()?;
         let (client, client_reservation) = reserve_port()?;
         let reservations = [raft_reservation, client_reservation];
-        Ok(Node { id, raft, client, process: None, _reservations: reservations })
+        Ok(Node { id, raft, client, program, process: None, _reservations: reservations })
     }
 }
 

@@ -3,6 +3,8 @@
 //! files, hash by hash.
 //!
 //!     demo --kv <program> --source <checkout> --work <folder>
+//!
+//! With several `--kv`, each a command with its arguments, the nodes run one each: the last one is the newcomer.
 
 mod checkout;
 mod client;
@@ -24,10 +26,8 @@ use cluster::Cluster;
 use folder::WorkFolder;
 use load::{Load, Put};
 
-/// The members that form the cluster, and the one that joins.
-const FOUNDERS: &[u64] = &[1, 2, 3];
-const NEWCOMER: u64 = 4;
-const ALL: &[u64] = &[1, 2, 3, 4];
+/// Nodes that run the program if there is only one: three form the cluster, and one joins.
+const NODES: usize = 4;
 const CLIENTS_PER_NODE: usize = 2;
 const ORDER_PATIENCE: Duration = Duration::from_secs(20);
 const ORDER_INTERVAL: Duration = Duration::from_millis(20);
@@ -66,6 +66,9 @@ struct Demo {
     files: Vec<SourceFile>,
     expected: BTreeMap<String, Hash>,
     cluster: Cluster,
+    /// The members that form the cluster, and the one that joins.
+    founders: Vec<u64>,
+    newcomer: u64,
     figures: Figures,
 }
 
@@ -76,7 +79,7 @@ fn main() -> ExitCode {
     if cluster::die_with_parent(parent).is_err() {
         return ExitCode::FAILURE;
     }
-    let [program, source, work] = match arguments() {
+    let (programs, source, work) = match arguments() {
         Ok(arguments) => arguments,
         Err(failure) => {
             eprintln!("demo: {failure}");
@@ -90,7 +93,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match run(&program, &source, folder.path()) {
+    match run(&programs, &source, folder.path()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             folder.keep();
@@ -101,37 +104,51 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<[PathBuf; 3], Failure> {
-    let mut values = [None, None, None];
+/// The programs, the checkout and the folder for data.
+fn arguments() -> Result<(Vec<String>, PathBuf, PathBuf), Failure> {
+    let mut programs = Vec::new();
+    let mut paths = [None, None];
     let mut arguments = std::env::args_os().skip(1);
     while let Some(name) = arguments.next() {
-        let place = match name.to_str() {
-            Some("--kv") => 0,
-            Some("--source") => 1,
-            Some("--work") => 2,
+        let value = arguments.next();
+        match name.to_str() {
+            Some("--kv") => programs.extend(value.and_then(|value| value.into_string().ok())),
+            Some("--source") => paths[0] = value.map(PathBuf::from),
+            Some("--work") => paths[1] = value.map(PathBuf::from),
             _ => return Err(Failure(format!("unknown argument {}", name.to_string_lossy()))),
-        };
-        values[place] = arguments.next().map(PathBuf::from);
+        }
     }
-    match values {
-        [Some(program), Some(source), Some(work)] => Ok([program, source, work]),
-        _ => Err(Failure("usage: demo --kv PROGRAM --source CHECKOUT --work FOLDER".to_owned())),
+    match paths {
+        [Some(source), Some(work)] if programs.len() == 1 || programs.len() >= NODES => {
+            Ok((programs, source, work))
+        }
+        _ => Err(Failure(
+            "usage: demo --kv PROGRAM --source CHECKOUT --work FOLDER, or four or more --kv"
+                .to_owned(),
+        )),
     }
 }
 
-fn run(program: &Path, source: &Path, folder: &Path) -> Result<(), Failure> {
+fn run(programs: &[String], source: &Path, folder: &Path) -> Result<(), Failure> {
     let source = source
         .canonicalize()
         .map_err(|error| Failure(format!("cannot find {}: {error}", source.display())))?;
     let files = checkout::read(&source)?;
     let bytes: usize = files.iter().map(|file| file.content.len()).sum();
     println!("The input: {} files of this checkout, {}", files.len(), size(bytes as u64));
+    let cluster = match programs {
+        [program] => Cluster::of_one_program(folder, Path::new(program), NODES)?,
+        programs => Cluster::of_programs(folder, programs)?,
+    };
+    let newcomer = cluster.nodes.len() as u64;
     let mut demo = Demo {
         started: Instant::now(),
         source,
         expected: checkout::hashes(&files),
         files,
-        cluster: Cluster::new(folder, program, ALL.len() as u64)?,
+        cluster,
+        founders: (1..newcomer).collect(),
+        newcomer,
         figures: Figures::default(),
     };
     demo.play()
@@ -139,16 +156,23 @@ fn run(program: &Path, source: &Path, folder: &Path) -> Result<(), Failure> {
 
 impl Demo {
     fn play(&mut self) -> Result<(), Failure> {
-        for id in FOUNDERS {
-            self.cluster.start(*id, FOUNDERS)?;
+        if self.cluster.is_mixed() {
+            for node in &self.cluster.nodes {
+                println!("Node {} is {}", node.id, node.program.join(" "));
+            }
         }
-        let (leader, status) = self.cluster.wait_for_leader(FOUNDERS)?;
-        self.say(&format!("three nodes run; node {leader} leads in term {}", status.text("term")));
+        for &id in &self.founders {
+            self.cluster.start(id, &self.founders)?;
+        }
+        let (leader, status) = self.cluster.wait_for_leader(&self.founders)?;
+        let count = in_words(self.founders.len());
+        let term = status.text("term");
+        self.say(&format!("{count} nodes run; node {leader} leads in term {term}"));
 
         let killed = self.replicate_while_the_leader_is_killed()?;
         let last_index = self.figures.puts.iter().map(|put| put.index).max().unwrap_or(0);
 
-        self.cluster.start(killed, FOUNDERS)?;
+        self.cluster.start(killed, &self.founders)?;
         self.wait_until_applied(killed, last_index)?;
         self.say(&format!("node {killed} was restarted and has caught up"));
 
@@ -158,7 +182,7 @@ impl Demo {
         self.say("each node's own state is the checkout, hash by hash");
 
         self.cluster.stop_all()?;
-        self.say("all four nodes stopped cleanly");
+        self.say(&format!("all {} nodes stopped cleanly", self.count_in_words()));
         let confined = self.restart_all_confined()?;
         self.check_dumps(last_index)?;
         self.say("each node's own state is still the checkout, hash by hash");
@@ -170,14 +194,14 @@ impl Demo {
     /// Returns the node that was killed.
     fn replicate_while_the_leader_is_killed(&mut self) -> Result<u64, Failure> {
         let addresses: Vec<SocketAddr> =
-            FOUNDERS.iter().map(|id| self.cluster.node(*id).client).collect();
+            self.founders.iter().map(|id| self.cluster.node(*id).client).collect();
         let files = std::mem::take(&mut self.files);
         let total = files.len();
         // A third waits for the kill, so that clients surely go on after it, however quick the
         // first part was.
         let load = Load::new(&files, total / 3);
         let result = std::thread::scope(|scope| {
-            for client in 0..FOUNDERS.len() * CLIENTS_PER_NODE {
+            for client in 0..self.founders.len() * CLIENTS_PER_NODE {
                 let (load, addresses) = (&load, &addresses);
                 scope.spawn(move || load.run_client(addresses, client % addresses.len()));
             }
@@ -201,14 +225,14 @@ impl Demo {
         let started = self.started;
         load.wait_for(total / 2, |done| report(started, done))?;
 
-        let (leader, status) = self.cluster.wait_for_leader(FOUNDERS)?;
+        let (leader, status) = self.cluster.wait_for_leader(&self.founders)?;
         let old_term = status.number("term")?;
         let killed_at = Instant::now();
         self.cluster.kill(leader)?;
         load.release();
         self.say(&format!("node {leader}, the leader in term {old_term}, was killed (SIGKILL)"));
 
-        let others: Vec<u64> = FOUNDERS.iter().copied().filter(|id| *id != leader).collect();
+        let others: Vec<u64> = self.founders.iter().copied().filter(|id| *id != leader).collect();
         let (successor, status) =
             self.cluster.wait_for("a leader in a higher term", &others, |status| {
                 status.text("role") == "leader"
@@ -229,7 +253,7 @@ impl Demo {
 
     fn add_the_newcomer(&mut self, last_index: u64) -> Result<(), Failure> {
         let compacted = "a leader whose log was cut behind a snapshot";
-        let (leader, status) = self.cluster.wait_for(compacted, FOUNDERS, |status| {
+        let (leader, status) = self.cluster.wait_for(compacted, &self.founders, |status| {
             status.text("role") == "leader"
                 && status.number("first").is_ok_and(|first| first > FIRST_INDEX_OF_A_FRESH_LOG)
                 && status.number("snapshot_bytes").is_ok_and(|bytes| bytes > 0)
@@ -238,27 +262,29 @@ impl Demo {
         self.figures.snapshot_bytes = status.number("snapshot_bytes")?;
         self.say(&format!("the log of node {leader}, the leader, starts at index {first_index}"));
 
-        self.cluster.start(NEWCOMER, &[])?;
-        self.cluster.wait_for("the newcomer to answer", &[NEWCOMER], |_| true)?;
+        let newcomer = self.newcomer;
+        self.cluster.start(newcomer, &[])?;
+        self.cluster.wait_for("the newcomer to answer", &[newcomer], |_| true)?;
         let added_at = Instant::now();
-        let address = self.cluster.node(NEWCOMER).raft;
-        self.order_at_leader(&format!("add {NEWCOMER} {address}"))?;
+        let address = self.cluster.node(newcomer).raft;
+        self.order_at_leader(&format!("add {newcomer} {address}"))?;
         let what = "the newcomer to install a snapshot and catch up";
-        let (_, status) = self.cluster.wait_for(what, &[NEWCOMER], |status| {
+        let (_, status) = self.cluster.wait_for(what, &[newcomer], |status| {
             status.number("applied").is_ok_and(|applied| applied >= last_index)
                 && status.number("installed").is_ok_and(|installed| installed > 0)
         })?;
         self.figures.catching_up = added_at.elapsed();
         let installed = status.number("installed")?;
-        self.say(&format!("node {NEWCOMER} joined; it installed a snapshot of index {installed}"));
+        self.say(&format!("node {newcomer} joined; it installed a snapshot of index {installed}"));
 
-        let leader = self.order_at_leader(&format!("promote {NEWCOMER}"))?;
+        let leader = self.order_at_leader(&format!("promote {newcomer}"))?;
         let members = self.client(leader)?.members()?;
         let voters = members.iter().filter(|(_, role)| role == "voter").count();
-        if voters != ALL.len() {
-            return Err(Failure(format!("the group should have four voters: {members:?}")));
+        let count = self.count_in_words();
+        if voters != self.cluster.nodes.len() {
+            return Err(Failure(format!("the group should have {count} voters: {members:?}")));
         }
-        self.say(&format!("node {NEWCOMER} was promoted: four voters"));
+        self.say(&format!("node {newcomer} was promoted: {count} voters"));
         Ok(())
     }
 
@@ -267,7 +293,7 @@ impl Demo {
     fn order_at_leader(&mut self, order: &str) -> Result<u64, Failure> {
         let began = Instant::now();
         loop {
-            let (leader, _) = self.cluster.wait_for_leader(FOUNDERS)?;
+            let (leader, _) = self.cluster.wait_for_leader(&self.founders)?;
             match self.client(leader)?.order(order) {
                 Err(RequestError::Refused { .. }) if began.elapsed() < ORDER_PATIENCE => {
                     std::thread::sleep(ORDER_INTERVAL);
@@ -282,26 +308,28 @@ impl Demo {
 
     /// Linearizable reads of every file, each through another node.
     fn check_reads(&mut self) -> Result<(), Failure> {
-        let mut clients = ALL.iter().map(|id| self.client(*id)).collect::<Result<Vec<_>, _>>()?;
+        let mut clients =
+            self.all().into_iter().map(|id| self.client(id)).collect::<Result<Vec<_>, _>>()?;
         for (place, file) in self.files.iter().enumerate() {
             let through = place % clients.len();
             let found = clients[through].get(&file.path)?;
             if found.as_deref() != Some(file.content.as_slice()) {
-                let id = ALL[through];
+                let id = through + 1;
                 return Err(Failure(format!("node {id} reads another content of {}", file.path)));
             }
         }
-        self.say(&format!("{} linearizable reads through all four nodes", self.files.len()));
+        let (reads, count) = (self.files.len(), self.count_in_words());
+        self.say(&format!("{reads} linearizable reads through all {count} nodes"));
         Ok(())
     }
 
     fn check_dumps(&mut self, last_index: u64) -> Result<(), Failure> {
-        for id in ALL {
-            let dump = self.client(*id)?.dump(last_index)?;
+        for id in self.all() {
+            let dump = self.client(id)?.dump(last_index)?;
             if dump.applied_index < last_index {
                 return Err(Failure(format!("node {id} dumped its state before {last_index}")));
             }
-            checkout::compare(*id, &self.expected, &dump)?;
+            checkout::compare(id, &self.expected, &dump)?;
         }
         Ok(())
     }
@@ -309,15 +337,17 @@ impl Demo {
     fn restart_all_confined(&mut self) -> Result<Option<&'static str>, Failure> {
         let probe = self.source.join(&self.files[0].path);
         let confined = self.cluster.confine(&self.source, &probe);
-        for id in ALL {
-            self.cluster.start(*id, if *id == NEWCOMER { &[] } else { FOUNDERS })?;
+        for &id in &self.founders {
+            self.cluster.start(id, &self.founders)?;
         }
-        let (leader, status) = self.cluster.wait_for_leader(ALL)?;
+        self.cluster.start(self.newcomer, &[])?;
+        let (leader, status) = self.cluster.wait_for_leader(&self.all())?;
         let how = match confined {
             Some(name) => format!("the source tree out of their reach ({name})"),
+            None if self.cluster.is_mixed() => "what they had kept themselves".to_owned(),
             None => "no path to the source tree (this machine has no way to forbid it)".to_owned(),
         };
-        self.say(&format!("all four restarted with {how}"));
+        self.say(&format!("all {} restarted with {how}", self.count_in_words()));
         self.say(&format!("node {leader} leads in term {}", status.text("term")));
         Ok(confined)
     }
@@ -334,6 +364,14 @@ impl Demo {
         Ok(Client::connect(self.cluster.node(id).client)?)
     }
 
+    fn all(&self) -> Vec<u64> {
+        self.cluster.nodes.iter().map(|node| node.id).collect()
+    }
+
+    fn count_in_words(&self) -> &'static str {
+        in_words(self.cluster.nodes.len())
+    }
+
     fn say(&self, sentence: &str) {
         say_at(self.started, sentence);
     }
@@ -347,20 +385,36 @@ impl Demo {
         let with_leader = figures.loading.saturating_sub(figures.without_leader).as_secs_f64();
         let rate = figures.puts.len() as f64 / with_leader.max(1e-6);
         println!();
-        println!("  files on four nodes         {}", self.expected.len());
+        let files = format!("files on {} nodes", self.count_in_words());
+        println!("  {files:28}{}", self.expected.len());
         println!("  proposals/s (with a leader) {rate:.0}");
         println!("  p50 of a put                {}", percentile(50));
         println!("  p99 (outage included)       {}", percentile(99));
         println!("  time without leader         {}", milliseconds(figures.without_leader));
         println!("  snapshot                    {}", size(figures.snapshot_bytes));
         println!("  newcomer caught up in       {}", milliseconds(figures.catching_up));
-        println!("  source tree forbidden by    {}", confined.unwrap_or("nothing on this machine"));
+        if !self.cluster.is_mixed() {
+            let how = confined.unwrap_or("nothing on this machine");
+            println!("  source tree forbidden by    {how}");
+        }
         println!("\nEvery file is on every node, before and after the restart.");
     }
 }
 
 fn say_at(started: Instant, sentence: &str) {
     println!("{:7.2} s  {sentence}", started.elapsed().as_secs_f64());
+}
+
+fn in_words(count: usize) -> &'static str {
+    match count {
+        3 => "three",
+        4 => "four",
+        5 => "five",
+        6 => "six",
+        7 => "seven",
+        8 => "eight",
+        _ => "many",
+    }
 }
 
 fn milliseconds(duration: Duration) -> String {

@@ -10,7 +10,7 @@ use libraft::{
 };
 use libraft_conformance::words::hex;
 
-use crate::line::{code_name, say};
+use crate::line::say;
 use crate::machine::{CloseInCallback, Form, LedgerMachine, Shared};
 
 /// How long a call may take before the case has failed.
@@ -104,7 +104,7 @@ fn restore_error(mut program: Program, directory: &str) -> Result<(), Error> {
 
 fn close_in_callback(mut program: Program) -> Result<(), Error> {
     let tell = Box::new(|result: Result<(), Error>| {
-        say(&format!("failed {} -", result.map_or_else(|e| code_name(e.code), |()| "OK".into())));
+        say(&format!("failed {} -", result.map_or_else(|e| e.code.to_string(), |()| "OK".into())));
     });
     let node = program.node.clone();
     program.machine.close_in_next_apply(CloseInCallback { node, tell });
@@ -120,7 +120,7 @@ fn fork(mut program: Program, directory: &str) -> Result<(), Error> {
     let child = unsafe { libc::fork() };
     if child == 0 {
         let code = |result: Result<(), Error>| {
-            result.map_or_else(|error| code_name(error.code), |()| "OK".to_string())
+            result.map_or_else(|error| error.code.to_string(), |()| "OK".to_string())
         };
         let proposed = code(program.propose_next());
         let closed = code(program.node.close());
@@ -223,10 +223,10 @@ impl Program {
             Ok(()) => say("failed OK -"),
             Err(error) => {
                 let message = hex(error.message.as_bytes());
-                say(&format!("failed {} {message}", code_name(error.code)));
+                say(&format!("failed {} {message}", error.code));
             }
         }
         let closed = self.node.close();
-        say(&format!("closed {}", closed.map_or_else(|e| code_name(e.code), |()| "OK".into())));
+        say(&format!("closed {}", closed.map_or_else(|e| e.code.to_string(), |()| "OK".into())));
     }
 }

@@ -14,7 +14,7 @@ use libraft::{
 };
 use libraft_conformance::words::{hex, unhex, Words};
 
-use crate::line::{self, answer, code_name, node_at, number, outcome_name, Answer, Request};
+use crate::line::{self, answer, node_at, number, outcome_name, Answer, Request};
 use crate::machine::{CloseInCallback, Form, LedgerMachine, Shared, DESTROYED};
 use crate::status;
 
@@ -175,7 +175,7 @@ impl Host {
                     match result {
                         Ok(done) => format!("{}:{}:{}", done.index, done.term, hex(&done.result)),
                         Err(error) => {
-                            format!("{}:{}", code_name(error.code), outcome_name(error.outcome))
+                            format!("{}:{}", error.code, outcome_name(error.outcome))
                         }
                     },
                 );
@@ -272,7 +272,7 @@ impl Host {
                 let mut words = Words::default();
                 words.push(
                     "code",
-                    result.map_or_else(|error| code_name(error.code), |()| "OK".into()),
+                    result.map_or_else(|error| error.code.to_string(), |()| "OK".into()),
                 );
                 answer(&id, Ok(words));
             });

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Mutex;
 
-use libraft::{Code, Error, Outcome};
+use libraft::{Error, Outcome};
 use libraft_conformance::words::{hex, unhex, Words};
 
 /// What a command returns: the named values of its answer, or why it failed.
@@ -107,7 +107,7 @@ pub fn answer(id: &str, answer: Answer) {
         Ok(words) => say(&format!("{id} ok{}", words.to_line())),
         Err(Failure::Library(error)) => {
             let mut words = Words::default();
-            words.push("code", code_name(error.code));
+            words.push("code", error.code);
             words.push("number", error.code.number());
             words.push("outcome", outcome_name(error.outcome));
             words.push("retriable", u8::from(error.retriable()));
@@ -131,16 +131,4 @@ pub fn outcome_name(outcome: Outcome) -> &'static str {
         Outcome::Rejected => "rejected",
         Outcome::Unknown => "unknown",
     }
-}
-
-/// The name of a code as the protocol writes it: `NOT_LEADER` of `NotLeader`.
-pub fn code_name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }

@@ -3,7 +3,7 @@
 use libraft::{Error, Group, MemberRole, Node, Notice, Role};
 use libraft_conformance::words::{hex, Words};
 
-use crate::line::{code_name, Answer};
+use crate::line::Answer;
 
 pub fn of_node(node: &Node) -> Answer {
     let status = node.status()?;
@@ -85,7 +85,7 @@ pub fn event(node_id: u64, group_id: u64, notice: &Notice) -> String {
 }
 
 fn push_failure(words: &mut Words, failure: Option<&Error>) {
-    words.push("failure_code", failure.map_or("OK".to_string(), |error| code_name(error.code)));
+    words.push("failure_code", failure.map_or("OK".to_string(), |error| error.code.to_string()));
     words.push("failure", hex(failure.map_or(&b""[..], |error| error.message.as_bytes())));
 }
 
