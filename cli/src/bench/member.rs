@@ -1,16 +1,19 @@
 //! One member of the benchmark's cluster: a process that is told by lines on its input what to do.
 //!
 //! `start <id>=<address> ...` forms the group; `run <bytes> <in flight> <mode> <seconds>` measures at the leader; `cpu`
-//! prints the seconds of CPU used so far; the end of the input ends the process.
+//! prints the seconds of CPU used so far; the end of the input ends the process. With `checksum` as its first argument it
+//! is the member of Rust in the benchmark of languages (tests/conformance/PROTOCOL.md), which is also asked for `state`.
 
 use std::io::BufRead;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use libraft::machine::{Apply, MachineError, Reply};
 use libraft::{Group, GroupOptions, InitialMember, Node, NodeOptions, Role, StateMachine};
 
+use super::checksum::Checksum;
 use super::driver::{self, Load};
 use super::Outcome;
 
@@ -52,8 +55,10 @@ impl StateMachine for Counter {
 }
 
 pub fn run(arguments: &[String]) -> Outcome<()> {
-    let [node_id, directory] = arguments else {
-        return Err("bench-member needs a node id and a directory".into());
+    let (node_id, directory, reads) = match arguments {
+        [node_id, directory] => (node_id, directory, false),
+        [checksum, node_id, directory] if checksum == "checksum" => (node_id, directory, true),
+        _ => return Err("bench-member needs a node id and a directory".into()),
     };
     let node = Node::open(NodeOptions {
         cluster: "bench".to_string(),
@@ -62,17 +67,26 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         ..NodeOptions::default()
     })?;
     println!("{}", node.status()?.address);
+    let checksum = Checksum::default();
+    let totals = checksum.totals();
+    let mut machine: Option<Box<dyn StateMachine>> =
+        Some(if reads { Box::new(checksum) } else { Box::new(Counter { count: 0 }) });
     let mut group = None;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
         match (words[0], &group) {
             ("start", _) => {
-                group = Some(start(&node, &words[1..])?);
+                let machine = machine.take().ok_or("the group was started before")?;
+                group = Some(start(&node, &words[1..], machine)?);
                 println!("started");
             }
             ("role", Some(group)) => println!("{:?}", role(group)?),
             ("run", Some(group)) => println!("{}", measure(group, &words[1..])?),
+            ("state", _) => {
+                let crc = totals.crc.load(Ordering::Relaxed);
+                println!("{} {crc}", totals.count.load(Ordering::Relaxed));
+            }
             ("cpu", _) => println!("{}", cpu_seconds()?),
             _ => return Err(format!("'{line}' is not understood").into()),
         }
@@ -81,7 +95,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     Ok(())
 }
 
-fn start(node: &Node, members: &[&str]) -> Outcome<Group> {
+fn start(node: &Node, members: &[&str], machine: Box<dyn StateMachine>) -> Outcome<Group> {
     let mut initial_members = Vec::new();
     for member in members {
         let (node_id, address) = member.split_once('=').ok_or("a member is <id>=<address>")?;
@@ -89,7 +103,7 @@ fn start(node: &Node, members: &[&str]) -> Outcome<Group> {
             .push(InitialMember { node_id: node_id.parse()?, address: address.to_string() });
     }
     let options = GroupOptions { group_id: GROUP, initial_members, ..GroupOptions::default() };
-    let group = node.start_group(options, Box::new(Counter { count: 0 }))?;
+    let group = node.start_group(options, machine)?;
     group.wait_ready(Duration::from_secs(30))?;
     Ok(group)
 }

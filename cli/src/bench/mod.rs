@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+pub mod checksum;
 pub mod child;
 pub mod cluster;
 pub mod driver;

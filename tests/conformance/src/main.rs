@@ -4,9 +4,11 @@
 //!                 [--lineup FILE]
 //!     conformance exit-matrix [--build DIR] [--driver NAME ...] [--case NAME ...] [--jobs N]
 //!                 [--lineup FILE] [--repetitions N] [--limit-seconds N]
+//!     conformance bench [--build DIR] [--driver NAME ...] [--lineup FILE] [--seconds N]
 //!
 //! Run from the top of the repository. `--accept` writes the table that is committed anew.
 
+mod bench;
 mod exit_matrix;
 mod expectation;
 mod lineup;
@@ -28,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bench::Bench;
 use exit_matrix::ExitMatrix;
 use suite::Suite;
 
@@ -46,6 +49,8 @@ struct Options {
     repetitions: usize,
     /// How long the end of a program may take.
     limit: Duration,
+    /// How long each measurement takes.
+    seconds: f64,
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,9 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((verb, rest)) if verb == "exit-matrix" => {
             parse(rest).and_then(|options| run_exit_matrix(&options))
+        }
+        Some((verb, rest)) if verb == "bench" => {
+            parse(rest).and_then(|options| run_bench(&options))
         }
         _ => parse(&arguments).and_then(|options| run(&options)),
     };
@@ -77,6 +85,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         accept: false,
         repetitions: 1,
         limit: Duration::from_secs(5),
+        seconds: 2.0,
     };
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
@@ -93,6 +102,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
             "--case" => options.cases.push(value.clone()),
             "--repetitions" => options.repetitions = value.parse()?,
             "--limit-seconds" => options.limit = Duration::from_secs(value.parse()?),
+            "--seconds" => options.seconds = value.parse()?,
             "--jobs" => options.jobs = value.parse()?,
             _ => return Err(format!("{name} is not an option").into()),
         }
@@ -149,6 +159,18 @@ fn run_exit_matrix(options: &Options) -> Outcome<bool> {
         println!("what was left behind is in {}", folder.display());
     }
     Ok(failed == 0)
+}
+
+fn run_bench(options: &Options) -> Outcome<bool> {
+    let folder = fresh_folder()?;
+    let bench = Bench {
+        drivers: lineup::read(&options.lineup, &options.build, &options.drivers)?,
+        seconds: options.seconds,
+        folder: folder.clone(),
+    };
+    let measured = bench.run();
+    std::fs::remove_dir_all(&folder)?;
+    measured.map(|()| true)
 }
 
 /// A folder of this run's own.
