@@ -1,9 +1,11 @@
 //! The drivers that take part: `drivers.toml`.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use serde::Deserialize;
 
+use crate::process::command;
 use crate::Outcome;
 
 /// How one language's driver is started, and what that language cannot express.
@@ -11,8 +13,13 @@ use crate::Outcome;
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     pub name: String,
-    /// Program and arguments, from the top of the repository; `{build}` is the folder of cargo's profile.
+    /// Program and arguments. In all commands `{profile}` is cargo's profile, `{build}` the folder of what it built,
+    /// and `{root}` the top of the repository, where they are run.
     pub command: Vec<String>,
+    /// What builds it, and its example.
+    pub build: Vec<String>,
+    /// The key-value program in this language, if the driver stands for it.
+    pub example: Option<Vec<String>>,
     /// What the name of the executable that runs begins with: the state is to live in the language.
     pub runtime: String,
     /// What the driver says its language is, if it is not its name: two drivers may be of one language.
@@ -34,7 +41,7 @@ struct Lineup {
 }
 
 /// Reads the list; `only` leaves out all others, if it names any.
-pub fn read(path: &Path, build: &Path, only: &[String]) -> Outcome<Vec<Driver>> {
+pub fn read(path: &Path, profile: &str, only: &[String]) -> Outcome<Vec<Driver>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let lineup: Lineup =
@@ -46,11 +53,34 @@ pub fn read(path: &Path, build: &Path, only: &[String]) -> Outcome<Vec<Driver>> 
         }
     }
     drivers.retain(|driver| only.is_empty() || only.contains(&driver.name));
+    let root = std::env::current_dir()?.to_string_lossy().into_owned();
+    let build = build_folder(profile);
     for driver in &mut drivers {
-        let words = driver.command.iter_mut().chain(driver.bench.iter_mut().flatten());
-        for word in words {
-            *word = word.replace("{build}", &build.to_string_lossy());
+        let commands = [&mut driver.command, &mut driver.build];
+        let others = [&mut driver.bench, &mut driver.example];
+        for word in commands.into_iter().chain(others.into_iter().flatten()).flatten() {
+            *word = word
+                .replace("{build}", &build)
+                .replace("{profile}", profile)
+                .replace("{root}", &root);
         }
     }
     Ok(drivers)
+}
+
+/// Where cargo puts what it builds with a profile, from the top of the repository.
+pub fn build_folder(profile: &str) -> String {
+    format!("target/{}", if profile == "dev" { "debug" } else { profile })
+}
+
+/// Builds the drivers one after the other.
+pub fn build(drivers: &[Driver]) -> Outcome<()> {
+    for driver in drivers {
+        println!("building the driver {}", driver.name);
+        let status = command(&driver.build)?.stdout(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!("'{}' ended with {status}", driver.build.join(" ")).into());
+        }
+    }
+    Ok(())
 }

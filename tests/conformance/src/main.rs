@@ -1,12 +1,13 @@
-//! The runner of the conformance suite.
+//! The runner of the conformance suite. Run from the top of the repository:
 //!
-//!     conformance [--build DIR] [--driver NAME ...] [--scenario NAME ...] [--jobs N] [--accept]
-//!                 [--lineup FILE]
-//!     conformance exit-matrix [--build DIR] [--driver NAME ...] [--case NAME ...] [--jobs N]
-//!                 [--lineup FILE] [--repetitions N] [--limit-seconds N]
-//!     conformance bench [--build DIR] [--driver NAME ...] [--lineup FILE] [--seconds N]
+//!     conformance build         builds the drivers
+//!     conformance scenarios     every scenario in every language [--scenario NAME ...] [--accept]
+//!     conformance exit-matrix   [--case NAME ...] [--repetitions N] [--limit-seconds N]
+//!     conformance demo          the demo, with the example of every language as one cluster
+//!     conformance bench         languages against Rust [--seconds N]
 //!
-//! Run from the top of the repository. `--accept` writes the table that is committed anew.
+//! To all: [--profile dev] [--driver NAME ...] [--lineup tests/conformance/drivers.toml] [--jobs N]. `--accept` writes the
+//! table that is committed anew.
 
 mod bench;
 mod exit_matrix;
@@ -39,7 +40,7 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 const HOME: &str = "tests/conformance";
 
 struct Options {
-    build: PathBuf,
+    profile: String,
     lineup: PathBuf,
     drivers: Vec<String>,
     scenarios: Vec<String>,
@@ -56,13 +57,15 @@ struct Options {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
-        Some((verb, rest)) if verb == "exit-matrix" => {
-            parse(rest).and_then(|options| run_exit_matrix(&options))
-        }
-        Some((verb, rest)) if verb == "bench" => {
-            parse(rest).and_then(|options| run_bench(&options))
-        }
-        _ => parse(&arguments).and_then(|options| run(&options)),
+        Some((verb, rest)) => parse(rest).and_then(|options| match verb.as_str() {
+            "build" => lineup::build(&drivers(&options)?).map(|()| true),
+            "scenarios" => run_scenarios(&options),
+            "exit-matrix" => run_exit_matrix(&options),
+            "demo" => run_demo(&options),
+            "bench" => run_bench(&options),
+            _ => Err(format!("'{verb}' is not known").into()),
+        }),
+        None => Err("what is to be done?".into()),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -76,12 +79,12 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Outcome<Options> {
     let mut options = Options {
-        build: PathBuf::from("target/debug"),
+        profile: "dev".to_string(),
         lineup: PathBuf::from(HOME).join("drivers.toml"),
         drivers: Vec::new(),
         scenarios: Vec::new(),
         cases: Vec::new(),
-        jobs: 3,
+        jobs: 6,
         accept: false,
         repetitions: 1,
         limit: Duration::from_secs(5),
@@ -95,7 +98,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         }
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
-            "--build" => options.build = PathBuf::from(value),
+            "--profile" => options.profile = value.clone(),
             "--lineup" => options.lineup = PathBuf::from(value),
             "--driver" => options.drivers.push(value.clone()),
             "--scenario" => options.scenarios.push(value.clone()),
@@ -110,10 +113,14 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
     Ok(options)
 }
 
+fn drivers(options: &Options) -> Outcome<Vec<lineup::Driver>> {
+    lineup::read(&options.lineup, &options.profile, &options.drivers)
+}
+
 /// Whether all went as committed.
-fn run(options: &Options) -> Outcome<bool> {
+fn run_scenarios(options: &Options) -> Outcome<bool> {
     let home = Path::new(HOME);
-    let drivers = lineup::read(&options.lineup, &options.build, &options.drivers)?;
+    let drivers = drivers(options)?;
     let scenarios = read_scenarios(&home.join("scenarios"), &options.scenarios)?;
     let folder = fresh_folder()?;
     let suite = Suite { scenarios, drivers, folder: folder.clone(), jobs: options.jobs };
@@ -143,7 +150,7 @@ fn run_exit_matrix(options: &Options) -> Outcome<bool> {
     let home = Path::new(HOME);
     let folder = fresh_folder()?;
     let matrix = ExitMatrix {
-        drivers: lineup::read(&options.lineup, &options.build, &options.drivers)?,
+        drivers: drivers(options)?,
         codes: table::committed(&home.join("exit-codes.txt"))?,
         only: options.cases.clone(),
         repetitions: options.repetitions,
@@ -161,13 +168,21 @@ fn run_exit_matrix(options: &Options) -> Outcome<bool> {
     Ok(failed == 0)
 }
 
+/// Becomes the demo: so that it sees it when whoever started this is gone.
+fn run_demo(options: &Options) -> Outcome<bool> {
+    use std::os::unix::process::CommandExt;
+    let demo = Path::new(&lineup::build_folder(&options.profile)).join("demo");
+    let mut command = std::process::Command::new(demo);
+    for example in drivers(options)?.into_iter().filter_map(|driver| driver.example) {
+        command.args(["--kv", &example.join(" ")]);
+    }
+    Err(command.args(["--source", ".", "--work", "target/demo"]).exec().into())
+}
+
 fn run_bench(options: &Options) -> Outcome<bool> {
     let folder = fresh_folder()?;
-    let bench = Bench {
-        drivers: lineup::read(&options.lineup, &options.build, &options.drivers)?,
-        seconds: options.seconds,
-        folder: folder.clone(),
-    };
+    let bench =
+        Bench { drivers: drivers(options)?, seconds: options.seconds, folder: folder.clone() };
     let measured = bench.run();
     std::fs::remove_dir_all(&folder)?;
     measured.map(|()| true)

@@ -11,6 +11,7 @@ use crate::value::encode;
 use crate::{tamper, Outcome};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+const SEGMENT_BYTES: u64 = 2 << 20;
 
 pub struct Play<'a, 'b> {
     stage: &'a mut Stage<'b>,
@@ -144,6 +145,8 @@ impl Play<'_, '_> {
                     add("advertise", self.stage.address(node)?.to_string());
                 }
                 defaults.extend(self.stage.settings.open.iter().cloned());
+                // Segments are written in advance: smaller ones are opened sooner.
+                defaults.push(("segment_bytes".to_string(), SEGMENT_BYTES.to_string()));
             }
             _ => add("group", "1".to_string()),
         }
