@@ -89,11 +89,6 @@ impl PersistQueue {
         self.durable = self.durable.max(number);
     }
 
-    /// Whether the effects with this number are durable.
-    pub fn is_durable(&self, number: u64) -> bool {
-        number <= self.durable
-    }
-
     /// The next ready that is durable, if any.
     pub fn pop(&mut self) -> Option<PendingReady> {
         let release_at = self.queue.front()?.release_at;
