@@ -313,10 +313,13 @@ struct Gate {
     go: mpsc::Receiver<()>,
 }
 
+/// A request that another thread is to answer, and with what.
+type HandedOver = (Reply<Vec<Bytes>>, Vec<Bytes>);
+
 /// Quick, and hands over its first request, but answers the others at once.
 struct Hasty {
     applied: u64,
-    first: Option<mpsc::Sender<(Reply<Vec<Bytes>>, Vec<Bytes>)>>,
+    first: Option<mpsc::Sender<HandedOver>>,
 }
 
 impl StateMachine for Gate {
