@@ -171,17 +171,18 @@ impl<C> Replica<C> {
     }
 
     pub(super) fn entries_read(&mut self, low: Index, entries: Result<Vec<Entry>>) {
+        let compacted = self.raft.as_ref().map_or(0, |raft| raft.store().compacted_index());
+        let is_applied = self.apply.read_ended(low) && self.apply.given() + 1 == low;
         let entries = match entries {
             Ok(entries) => entries,
-            // Compacted in the meantime: raft-rs asks again and is told so.
-            Err(_)
-                if self.raft.as_ref().is_some_and(|raft| low <= raft.store().compacted_index()) =>
-            {
+            // Compacted in the meantime, or replaced by entries that are not written yet: raft-rs
+            // asks again, if it still wants them, and is told how things stand.
+            Err(error) if low <= compacted || error.code == Code::Internal && !is_applied => {
                 Vec::new()
             }
             Err(error) => return self.fail(error),
         };
-        if self.apply.read_ended(low) && self.apply.given() + 1 == low {
+        if is_applied {
             let continues = |(at, entry): (usize, &Entry)| entry.index == low + at as u64;
             if entries.is_empty() || !entries.iter().enumerate().all(continues) {
                 let message = format!("the log did not return entry {low}, which is to be applied");
