@@ -11,6 +11,20 @@ const ROOT = resolve(__dirname, '../../..');
 /** Generous, for the machine may be busy; a test ends as soon as it can. */
 const PATIENCE_MS = 60_000;
 
+/** What is to be done at the end of a test, the newest first: hooks of `t.after` run the other way. */
+const cleanups = new WeakMap();
+
+function cleanup(t, task) {
+  let tasks = cleanups.get(t);
+  if (tasks === undefined) {
+    cleanups.set(t, (tasks = []));
+    t.after(async () => {
+      while (tasks.length > 0) await tasks.pop()();
+    });
+  }
+  tasks.push(task);
+}
+
 let folders = 0;
 /** The nodes that were opened in a folder. */
 const opened = new Map();
@@ -21,7 +35,7 @@ function folder(t) {
   rmSync(path, { recursive: true, force: true });
   mkdirSync(path, { recursive: true });
   opened.set(path, []);
-  t.after(async () => {
+  cleanup(t, async () => {
     for (const node of opened.get(path)) await node.close();
     opened.delete(path);
     rmSync(path, { recursive: true, force: true });
@@ -138,6 +152,7 @@ module.exports = {
   ROOT,
   Recorder,
   alone,
+  cleanup,
   errorOf,
   eventually,
   folder,

@@ -122,7 +122,8 @@ class Input {
   #rest = Buffer.alloc(0);
 
   constructor(stream) {
-    this.#chunks = stream[Symbol.asyncIterator]();
+    // A socket can be written to when nothing more can be read.
+    this.#chunks = stream.iterator({ destroyOnReturn: false });
   }
 
   /** Without its end; null at the end of the stream, or of what a line may be. */
@@ -284,7 +285,7 @@ async function serveClient(socket) {
     });
     socket.cork();
     for (const part of [answer].flat()) socket.write(part);
-    process.nextTick(() => socket.uncork());
+    socket.uncork();
     if (socket.writableNeedDrain) await once(socket, 'drain');
     if (failure instanceof Hopeless) break;
   }
@@ -345,7 +346,8 @@ async function main() {
   group = await node.startGroup(groupOptions, store);
   void watch();
 
-  const server = createServer((socket) => {
+  // A client that has said all it has to say still wants its answers.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     // A client that is gone is its own business.
     serveClient(socket).catch(() => socket.destroy());
     socket.on('error', () => socket.destroy());
