@@ -13,7 +13,8 @@ import java.util.concurrent.Semaphore;
  */
 final class MemoryProgram implements StateMachine {
     private static final int IN_FLIGHT = 512;
-    private static final int BATCH = 16;
+    private static final int BATCH = 4;
+    private static final int SINGLES = 4;
 
     private long count;
 
@@ -51,14 +52,16 @@ final class MemoryProgram implements StateMachine {
             group.addListener(new GroupListener() {});
             List<byte[]> batch = java.util.Collections.nCopies(BATCH, new byte[128]);
             long next = 0;
-            for (long made = 0; made < proposals; made += 1 + BATCH) {
-                places.acquire(2);
-                group.propose(batch.get(0)).whenComplete((done, error) -> places.release());
+            for (long made = 0; made < proposals; made += SINGLES + BATCH) {
+                places.acquire(SINGLES + 1);
+                for (int i = 0; i < SINGLES; i++) {
+                    group.propose(batch.get(0)).whenComplete((done, error) -> places.release());
+                }
                 group.proposeBatch(batch).whenComplete((done, error) -> places.release());
                 // Errors at once, and later.
                 group.propose(new byte[0]);
                 group.status();
-                if (made % 100 < 1 + BATCH) {
+                if (made % 100 < SINGLES + BATCH) {
                     group.transferLeadership(9);
                 }
                 if (made * 10 >= proposals * 3 && next == 0

@@ -23,8 +23,8 @@ class MemoryTest {
         List<String> arguments =
                 new ArrayList<>(
                         List.of(
-                                "-Xms64m",
-                                "-Xmx64m",
+                                "-Xms32m",
+                                "-Xmx32m",
                                 "-XX:+AlwaysPreTouch",
                                 "-XX:+UseSerialGC",
                                 "-XX:TieredStopAtLevel=1",
