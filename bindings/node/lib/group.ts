@@ -24,13 +24,21 @@ export class Group {
   #stopped = false;
 
   /** @internal */
-  constructor(groupId: bigint, native: NativeGroup, host: MachineHost) {
+  constructor(
+    groupId: bigint,
+    native: NativeGroup,
+    host: MachineHost,
+    onStopped: (group: Group) => void,
+  ) {
     this.groupId = groupId;
     this.#native = native;
     this.#host = host;
     this.#proposals = new Proposals(native, host);
     host.onEvent = (event) => this.#onEvent(event as GroupEvent);
-    host.onDropped = () => this.#onDropped();
+    host.onDropped = () => {
+      this.#onDropped();
+      onStopped(this);
+    };
   }
 
   /**

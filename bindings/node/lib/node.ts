@@ -1,7 +1,7 @@
 /** A node: this process's membership in a cluster. */
 
 import { ask, bridge, keepAlive, letEnd } from './bridge';
-import { fromNative, isNativeError } from './error';
+import { fromNative, isNativeError, type LibraftError } from './error';
 import { Group } from './group';
 import { MachineHost } from './host';
 import { checkMachine, type StateMachine } from './machine';
@@ -19,6 +19,8 @@ import { toStatus, type NodeStatus } from './status';
 export class Node implements AsyncDisposable {
   readonly #native: NativeNode;
   readonly #groups = new Set<Group>();
+  /** The first failure of a callback, which nobody was told by `close` yet. */
+  #failure: LibraftError | undefined;
   #referenced = false;
   #closing = false;
 
@@ -51,7 +53,7 @@ export class Node implements AsyncDisposable {
     const host = new MachineHost(checkedMachine);
     const native = this.#native.startGroup(checked, host.id, checkedMachine.kind ?? 'in-memory');
     if (isNativeError(native)) throw fromNative(native);
-    const group = new Group(checked.groupId, native, host);
+    const group = new Group(checked.groupId, native, host, (stopped) => this.#onStopped(stopped));
     this.#groups.add(group);
     return group;
   }
@@ -62,14 +64,26 @@ export class Node implements AsyncDisposable {
 
   /**
    * Stops all groups, settles what is pending (with `CLOSED`), and releases the directory, which
-   * can be opened again when this resolves. It does not wait for a callback that is still running,
+   * can be opened again when this settles. It does not wait for a callback that is still running,
    * whose answer does not count any more. Idempotent.
+   *
+   * If a callback failed and so stopped a group, the first `close` rejects with that failure; the
+   * node is closed all the same.
    */
   async close(): Promise<void> {
     this.unref();
     this.#closing = true;
     await Group.stopAll(this.#groups, (call) => this.#native.close(call));
-    this.#groups.clear();
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  #onStopped(group: Group): void {
+    this.#groups.delete(group);
+    const { failure } = group.status();
+    const ofCallback = failure !== undefined && failure.number >= 500 && failure.number < 600;
+    if (ofCallback) this.#failure ??= failure;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

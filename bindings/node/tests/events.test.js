@@ -38,7 +38,7 @@ test('a failure is an event, and the last one', async (t) => {
     throw new Error('planned');
   };
   await errorOf(group.propose('x'));
-  await node.close();
+  await errorOf(node.close());
   const kinds = [];
   for await (const { kind } of events) kinds.push(kind);
   assert.equal(kinds.at(-1), 'failed');
@@ -81,7 +81,7 @@ test('a logger hears the library, until it is unset', async (t) => {
   assert.equal(typeof record.line, 'number');
   setLogger(null);
   const count = records.length;
-  await node.close();
+  await errorOf(node.close());
   assert.equal(records.length, count);
 });
 

@@ -81,7 +81,7 @@ for (const [what, results, message] of [
   });
 }
 
-async function assertFailure(group, call) {
+async function assertFailure(node, group, call) {
   const error = await errorOf(call);
   assert.equal(error.code, 'APPLY_FAILED');
   assert.equal(error.outcome, 'unknown');
@@ -93,6 +93,10 @@ async function assertFailure(group, call) {
   assert.equal(failure.cause, error.cause);
   assert.equal((await errorOf(group.propose('after'))).message, error.message);
   assert.equal((await errorOf(group.readIndex())).message, error.message);
+
+  const told = await errorOf(node.close());
+  assert.deepEqual([told.code, told.message, told.cause], [error.code, error.message, error.cause]);
+  await node.close();
 }
 
 function whereItHappened() {
@@ -101,8 +105,7 @@ function whereItHappened() {
 
 test('what apply throws stops the group, and is seen with its stack from everywhere', async (t) => {
   const { node, group } = await alone(t, applying(() => whereItHappened()));
-  await assertFailure(group, group.propose('x'));
-  await node.close();
+  await assertFailure(node, group, group.propose('x'));
 });
 
 test('what an asynchronous apply throws is no different', async (t) => {
@@ -111,8 +114,7 @@ test('what an asynchronous apply throws is no different', async (t) => {
     whereItHappened();
   });
   const { node, group } = await alone(t, machine);
-  await assertFailure(group, group.propose('x'));
-  await node.close();
+  await assertFailure(node, group, group.propose('x'));
 });
 
 test('a failure in one group leaves the others of the node alone', async (t) => {

@@ -32,8 +32,11 @@ export declare class Node implements AsyncDisposable {
     status(): NodeStatus;
     /**
      * Stops all groups, settles what is pending (with `CLOSED`), and releases the directory, which
-     * can be opened again when this resolves. It does not wait for a callback that is still running,
+     * can be opened again when this settles. It does not wait for a callback that is still running,
      * whose answer does not count any more. Idempotent.
+     *
+     * If a callback failed and so stopped a group, the first `close` rejects with that failure; the
+     * node is closed all the same.
      */
     close(): Promise<void>;
     [Symbol.asyncDispose](): Promise<void>;
