@@ -42,14 +42,7 @@ final class NativeLibrary {
             }
             loadCopy(library);
         } catch (IOException e) {
-            UnsatisfiedLinkError error =
-                    new UnsatisfiedLinkError(
-                            "the native library of libraft could not be copied out of its jar; let"
-                                + " java.io.tmpdir be a folder with space, or name a copy with -D"
-                                    + OVERRIDE
-                                    + "=FILE");
-            error.initCause(e);
-            throw error;
+            throw unusable("copied out of its jar; is there space in java.io.tmpdir?", e);
         }
     }
 
@@ -63,10 +56,25 @@ final class NativeLibrary {
         try {
             Files.copy(library, copy);
             System.load(copy.toString());
+        } catch (UnsatisfiedLinkError e) {
+            throw unusable("loaded; is java.io.tmpdir mounted without leave to execute?", e);
         } finally {
             Files.deleteIfExists(copy);
             Files.deleteIfExists(folder);
         }
+    }
+
+    private static UnsatisfiedLinkError unusable(String why, Throwable cause) {
+        UnsatisfiedLinkError error =
+                new UnsatisfiedLinkError(
+                        "the native library of libraft could not be "
+                                + why
+                                + " Name another folder with -Djava.io.tmpdir=FOLDER, or a copy of"
+                                + " the library with -D"
+                                + OVERRIDE
+                                + "=FILE");
+        error.initCause(cause);
+        return error;
     }
 
     private static String platform() {

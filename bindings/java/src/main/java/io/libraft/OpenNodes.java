@@ -19,7 +19,12 @@ final class OpenNodes {
     private static final Set<Node> NODES = Collections.newSetFromMap(new WeakHashMap<>());
 
     static {
-        Runtime.getRuntime().addShutdownHook(new Thread(OpenNodes::closeAll, "libraft-shutdown"));
+        try {
+            Thread hook = new Thread(OpenNodes::closeAll, "libraft-shutdown");
+            Runtime.getRuntime().addShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // It shuts down already: whoever opens a node now must close it.
+        }
     }
 
     private OpenNodes() {}
