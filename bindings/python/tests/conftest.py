@@ -51,6 +51,7 @@ def open_node(tmp_path: Path) -> Iterator[OpenNode]:
         options.setdefault("cluster", "tests")
         options.setdefault("directory", tmp_path / f"node-{node_id}")
         options.setdefault("tick_ms", 20)
+        options.setdefault("segment_bytes", 1 << 20)
         node = libraft.Node.open(node_id=node_id, **options)
         opened.append(node)
         return node

@@ -81,9 +81,12 @@ def test_completions_reach_an_event_loop_in_batches(
             add_reader(descriptor, woken)
 
         monkeypatch.setattr(loop, "add_reader", count_wakes)
-        # While the loop does not look, all 1,000 complete.
+        held = threading.Event()
+        counter.before_apply = lambda: held.wait(PATIENCE_S)
         waiting = [asyncio.ensure_future(group.propose(b"x")) for _ in range(1000)]
         await asyncio.sleep(0)
+        # While the loop does not look, all 1,000 complete.
+        held.set()
         deadline = time.monotonic() + PATIENCE_S
         while counter.count < 1000 or group.status().pending_proposals:
             assert time.monotonic() < deadline

@@ -207,19 +207,22 @@ def test_blocking_the_loop_that_callbacks_run_on_is_refused(open_node: OpenNode)
 def test_a_loop_that_ends_fails_what_it_was_to_await(open_node: OpenNode) -> None:
     futures: list[libraft.Future[libraft.Completion]] = []
     groups: list[libraft.Group] = []
+    entered: asyncio.Event
 
     class Never(Coroutines):
         async def apply(self, entries: list[libraft.Entry]) -> "list[bytes]":
+            entered.set()
             await asyncio.Event().wait()
             return []
 
     async def program() -> None:
+        nonlocal entered
+        entered = asyncio.Event()
         group = open_node().start_group(1, Never(), initial_members=ALONE)
         await group.wait_ready(PATIENCE_S)
         futures.append(group.propose(b"x"))
         groups.append(group)
-        while not asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
 
     asyncio.run(program())
     with pytest.raises(libraft.ApplyFailedError, match="CancelledError"):
