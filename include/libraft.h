@@ -1725,11 +1725,10 @@ int32_t libraft_group_options_init_sized(libraft_group_options *options, size_t 
  * **Ownership**: `*group` is the caller's, until libraft_group_free. The options and the table of
  * callbacks are copied; `user_data` is lent until `destroy` is called, which happens exactly once,
  * also if this fails (then before it returns).
- * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT
- * (also if this node is none of them), LIBRAFT_ERR_CLOSED,
- * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8,
- * LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED, or one of 4xx. What goes wrong later, in `open`
- * say, is told by libraft_group_wait_ready.
+ * **Errors**: LIBRAFT_ERR_GROUP_EXISTS, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT if this node is none
+ * of them, LIBRAFT_ERR_ADDRESS_INVALID, LIBRAFT_ERR_CLOSED, LIBRAFT_ERR_INVALID_ARGUMENT,
+ * LIBRAFT_ERR_INVALID_SIZE, LIBRAFT_ERR_INVALID_UTF8, LIBRAFT_ERR_INVALID_HANDLE,
+ * LIBRAFT_ERR_FORKED. What goes wrong later, in `open` say, is told by libraft_group_wait_ready.
  */
 int32_t libraft_group_start(libraft_node *node,
                             const libraft_group_options *options,
@@ -1744,11 +1743,13 @@ int32_t libraft_group_start(libraft_node *node,
  * **Threads**: any, but not from a callback. Blocks.
  * **Ownership**: nothing is handed over.
  * **Errors**: LIBRAFT_ERR_TIMEOUT, LIBRAFT_ERR_WOULD_DEADLOCK; what stopped the group, such as
- * LIBRAFT_ERR_OPEN_FAILED, LIBRAFT_ERR_MACHINE_AHEAD, LIBRAFT_ERR_APPLY_FAILED,
- * LIBRAFT_ERR_RESTORE_FAILED, LIBRAFT_ERR_STOPPED, LIBRAFT_ERR_CLOSED;
+ * LIBRAFT_ERR_OPEN_FAILED, LIBRAFT_ERR_MACHINE_AHEAD, LIBRAFT_ERR_INITIAL_MEMBERS_CONFLICT,
+ * LIBRAFT_ERR_REMOVED, LIBRAFT_ERR_APPLY_FAILED, LIBRAFT_ERR_RESTORE_FAILED, LIBRAFT_ERR_STOPPED, LIBRAFT_ERR_CLOSED;
  * LIBRAFT_ERR_INVALID_ARGUMENT, LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
  */
-int32_t libraft_group_wait_ready(libraft_group *group, uint64_t timeout_ms, libraft_error **error);
+int32_t libraft_group_wait_ready(libraft_group *group,
+                                 uint64_t timeout_ms,
+                                 libraft_error **error);
 
 /**
  * Stops the group on this node, completes what is pending (LIBRAFT_ERR_STOPPED), and returns when

@@ -8,6 +8,7 @@ use crate::ids::{GroupId, Index, NodeId, RaftId, Term, Uuid};
 use crate::replica::Event;
 pub use crate::replica::{Completion, Notice, Role};
 use crate::runtime::{refuse_on_library_thread, Batch, Call, Command, GroupHandle, NodeHandle};
+use crate::transport::check_dialable;
 
 /// A group that was started on this node. Clones are the same group.
 ///
@@ -175,9 +176,20 @@ impl Group {
 
     /// Only at the leader. Completes when the new configuration is in force (and no longer joint). Nodes to be added are
     /// first asked who they are, so they must be running.
+    ///
+    /// **Errors** (the completion is then not called): `InvalidArgument`, `AddressInvalid`, `Busy`, `Closed`, `Stopped`,
+    /// `Forked`, or the failure of the group.
     pub fn change_membership(&self, changes: Vec<Change>, completer: Completer) -> Result<()> {
         if changes.is_empty() {
             return Err(Error::rejected(Code::InvalidArgument, "the membership change is empty"));
+        }
+        for change in &changes {
+            if let Change::AddLearner { address, .. }
+            | Change::AddVoter { address, .. }
+            | Change::SetAddress { address, .. } = change
+            {
+                check_dialable(address)?;
+            }
         }
         self.check_in_service()?;
         self.handle.reserve(1, 0)?;

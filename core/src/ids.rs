@@ -16,6 +16,8 @@ pub type Term = u64;
 
 /// Indexes and terms at or above this are refused wherever they come from (2^62): arithmetic on them stays exact.
 pub const NUMBER_LIMIT: u64 = 1 << 62;
+/// The longest address of a node in bytes: a host's name (253) and a port need fewer, and C has 264 with the NUL.
+pub const ADDRESS_BYTES_MAX: usize = 263;
 
 /// Sixteen bytes that name one thing for ever: an incarnation of a data directory, a formation of a group, a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::group::Group;
 use crate::ids::{GroupId, NodeId, Uuid};
 use crate::log::LogStatus;
@@ -35,7 +35,7 @@ pub struct NodeStatus {
     pub refused_connections: u64,
     pub log: LogStatus,
     /// The error that put the whole node out of service, if any.
-    pub failure: Option<crate::error::Error>,
+    pub failure: Option<Error>,
 }
 
 impl Node {
@@ -56,7 +56,8 @@ impl Node {
     /// Starts a group, or goes on with the one in the data directory. Returns at once; what goes wrong later (`open` of
     /// the machine, members that contradict the directory) is what [`Group::wait_ready`] and every call then return.
     ///
-    /// **Errors**: `InvalidArgument`, `GroupExists`, `Closed`, `Forked`.
+    /// **Errors**: `InvalidArgument`, `AddressInvalid`, `InitialMembersConflict` if this node is none of them,
+    /// `GroupExists`, `Closed`, `Forked`.
     pub fn start_group(
         &self,
         options: GroupOptions,
@@ -65,6 +66,7 @@ impl Node {
         options.check()?;
         let handle = &self.inner.handle;
         handle.check_process()?;
+        check_named(handle.identity.node_id, &options)?;
         crate::runtime::start_group(handle, options, machine)
             .map(|group| Group::new(handle.clone(), group))
     }
@@ -101,6 +103,23 @@ impl Node {
         handle.begin_close();
         handle.when_closed(done);
     }
+}
+
+/// The initial members of a group must name the node that it is started on.
+fn check_named(node_id: NodeId, options: &GroupOptions) -> Result<()> {
+    let members = &options.initial_members;
+    if members.is_empty() || members.iter().any(|member| member.node_id == node_id) {
+        return Ok(());
+    }
+    let ids: Vec<NodeId> = members.iter().map(|member| member.node_id).collect();
+    Err(Error::rejected(
+        Code::InitialMembersConflict,
+        format!(
+            "the initial members of group {} are the nodes {ids:?}, and this is node {node_id}: name it among them, or \
+             start the group here without initial members and add the node",
+            options.group_id
+        ),
+    ))
 }
 
 /// Begins the close when the last clone goes.

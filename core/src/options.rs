@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, NodeId, NUMBER_LIMIT};
+use crate::transport::{check_address, check_dialable};
 
 /// How a node is opened. `Default` leaves `cluster`, `node_id` and `directory` to be filled in.
 #[derive(Clone, Debug)]
@@ -139,8 +140,12 @@ impl NodeOptions {
         in_range("heartbeat_ticks", self.heartbeat_ticks, 1, 10_000)?;
         in_range("election_ticks", self.election_ticks, self.heartbeat_ticks + 1, 100_000)?;
         in_range("apply_threads", self.apply_threads as u64, 1, 1024)?;
-        in_range("segment_bytes", self.segment_bytes, 1 << 20, 4 << 30)?;
-        in_range("segments_max", self.segments_max as u64, 2, 4096)
+        in_range("segment_bytes", self.segment_bytes, 1 << 20, 1 << 30)?;
+        in_range("segments_max", self.segments_max as u64, 2, 4096)?;
+        match self.advertised_address.as_str() {
+            "" => Ok(()),
+            address => check_dialable(address),
+        }
     }
 }
 
@@ -162,6 +167,7 @@ impl GroupOptions {
         }
         for member in &self.initial_members {
             in_range("the node_id of an initial member", member.node_id, 1, NUMBER_LIMIT - 1)?;
+            check_address(&member.address)?;
         }
         Ok(())
     }

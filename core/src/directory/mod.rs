@@ -64,6 +64,7 @@ impl Directory {
             None => path.join("snapshots"),
         };
         let snapshots = open_folder(&snapshot_path)?;
+        check_apart(&path, &snapshot_path)?;
         let snapshot_lock = DirectoryLock::acquire(&snapshot_path)?;
         let identity = claim(&data, &snapshots, &claim_by)?;
         Ok(Directory { identity, path, snapshot_path, lock, snapshot_lock })
@@ -105,6 +106,27 @@ fn absolute(path: &Path) -> Result<PathBuf> {
             format!("'{}' cannot be the path of a data directory: {error}", path.display()),
         )
     })
+}
+
+/// Refuses a snapshot directory among what the node writes and deletes in its data directory.
+fn check_apart(path: &Path, snapshot_path: &Path) -> Result<()> {
+    let real = |path: &Path| {
+        path.canonicalize().map_err(|error| Error::from_io("find", path.display(), &error))
+    };
+    let (outer, inner) = (real(path)?, real(snapshot_path)?);
+    if !inner.starts_with(&outer) || inner == outer.join("snapshots") {
+        return Ok(());
+    }
+    Err(Error::rejected(
+        Code::InvalidArgument,
+        format!(
+            "the snapshot directory {} lies in the data directory {}, among files that the node \
+             writes and deletes: leave it out to have the folder 'snapshots' there, or choose one \
+             elsewhere",
+            snapshot_path.display(),
+            path.display()
+        ),
+    ))
 }
 
 /// The disk at a folder, which is created, durably, if it is missing.

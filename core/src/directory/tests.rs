@@ -89,6 +89,25 @@ fn two_nodes_are_kept_from_sharing_one_snapshot_directory() {
 }
 
 #[test]
+fn snapshots_are_not_kept_where_the_node_deletes_files() {
+    let scratch = Scratch::new("nested");
+    let data = scratch.path("node");
+    let with = |snapshots: &Path| {
+        Directory::open(&data, Some(snapshots), "orders", 1, INCARNATION).map(Directory::release)
+    };
+    for inside in ["tmp", "log", "log/sled", "elsewhere", "snapshots/../tmp"] {
+        let error = with(&data.join(inside)).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument, "{inside}: {error}");
+        assert!(error.message.contains("lies in the data directory"), "{error}");
+    }
+    let data = scratch.path("fresh");
+    let with = |snapshots: &Path| {
+        Directory::open(&data, Some(snapshots), "orders", 1, INCARNATION).map(Directory::release)
+    };
+    with(&data.join("snapshots")).unwrap().unwrap();
+}
+
+#[test]
 fn a_directory_held_by_another_process_names_it_and_is_free_once_that_is_killed() {
     let scratch = Scratch::new("killed");
     let path = scratch.path("node");

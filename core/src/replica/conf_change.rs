@@ -8,9 +8,9 @@ use prost::Message as _;
 use raft::eraftpb;
 
 use super::event::MemberChange;
-use super::membership::{Member, Membership, Seat, ADDRESS_BYTES_MAX, MEMBERS_MAX};
+use super::membership::{Member, Membership, Seat, MEMBERS_MAX};
 use crate::error::{Code, Error, Result};
-use crate::ids::{NodeId, Uuid};
+use crate::ids::{NodeId, Uuid, ADDRESS_BYTES_MAX};
 
 /// The transition that is left by an entry of its own.
 const EXPLICIT: i32 = 2;

@@ -287,8 +287,11 @@ impl<C> Replica<C> {
     fn tick(&mut self, jitter: u64) {
         self.now += 1;
         self.jitter = self.jitter.rotate_left(17) ^ jitter;
-        self.proposals.expire(self.now, &mut self.out.completions);
-        self.reads.expire(self.now, &mut self.out.completions);
+        if self.proposals.is_late(self.now) || self.reads.is_late(self.now) {
+            let why = self.what_is_missing();
+            self.proposals.expire(self.now, &why, &mut self.out.completions);
+            self.reads.expire(self.now, &why, &mut self.out.completions);
+        }
         self.expire_calls();
         self.ask_whether_removed();
         let may_campaign = self.may_campaign();

@@ -24,7 +24,7 @@ const WAITS: &str = "this node was started without initial members: it waits to 
 const NOT_THIS_LIFE: &str = "the group was formed without this life of your data directory; \
      add the node as a new member, or replace the old one";
 const WIPED: &str = "this member's data directory was wiped while the group formed; \
-     wipe the group on all initial members and start again";
+     form a group with another id on all initial members";
 const OTHER_LIST: &str = "the nodes were given different lists of initial members";
 
 pub struct Forming {
@@ -43,6 +43,12 @@ impl Forming {
     fn node_of(&self, raft_id: RaftId) -> Option<NodeId> {
         let position = usize::try_from(raft_id.checked_sub(1)?).ok()?;
         self.members.get(position).map(|member| member.node_id)
+    }
+
+    /// The nodes that are not known to have met all others.
+    pub fn missing(&self, own: RaftId) -> Vec<NodeId> {
+        let is_missing = |raft_id: &RaftId| !self.complete.contains(raft_id);
+        self.others(own).filter(is_missing).filter_map(|raft_id| self.node_of(raft_id)).collect()
     }
 
     fn others(&self, own: RaftId) -> impl Iterator<Item = RaftId> {
@@ -83,6 +89,18 @@ pub fn begin<C>(replica: &mut Replica<C>) {
     replica.meta.members = members_digest(replica.options.group_id, &members);
     enter(replica, members, BTreeMap::new());
     replica.store_incarnations();
+}
+
+/// Whether a group that had begun to form may do so with other nodes than it was begun with. Nobody
+/// can have formed it as long as this member has not stored the incarnations of all: it has not
+/// told anybody that it has, either.
+pub fn may_begin_anew<C>(replica: &Replica<C>) -> bool {
+    let (meta, options) = (&replica.meta, &replica.options);
+    let mut nodes: Vec<NodeId> = options.initial_members.iter().map(|m| m.node_id).collect();
+    nodes.sort_unstable();
+    let is_another = !nodes.is_empty() && nodes != meta.initial_nodes;
+    let unformed = meta.formation.is_nil() && meta.stored.len() < meta.initial_nodes.len();
+    is_another && unformed && meta.incarnation == options.incarnation
 }
 
 /// A group that had begun to form when the node stopped.

@@ -13,12 +13,10 @@ use raft::eraftpb::ConfState;
 use super::message::PeerIdentity;
 use crate::error::{Code, Error, Result};
 use crate::group::{Member as PublicMember, MemberRole};
-use crate::ids::{Index, NodeId, RaftId, Uuid, NUMBER_LIMIT};
+use crate::ids::{Index, NodeId, RaftId, Uuid, ADDRESS_BYTES_MAX, NUMBER_LIMIT};
 
 /// Members of a group, at most; each costs a connection and a copy of the log.
 pub const MEMBERS_MAX: usize = 64;
-/// Bytes of an address, at most.
-pub const ADDRESS_BYTES_MAX: usize = 512;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Membership {

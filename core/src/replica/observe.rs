@@ -46,6 +46,32 @@ impl<C> Replica<C> {
         peers
     }
 
+    /// Why calls are not served, for people: what it is that they wait for.
+    pub(super) fn what_is_missing(&self) -> String {
+        let waits_for = match &self.phase {
+            Phase::Waiting => "this node waits to be added to it by the group's leader".to_string(),
+            Phase::Forming(forming) => format!(
+                "it is still forming, and node {:?} has not been met; each of them must run, with \
+                 the same initial members",
+                forming.missing(self.meta.raft_id)
+            ),
+            _ if self.snapshots.needs_state || self.snapshots.installing.is_some() => {
+                "this replica waits for a snapshot".to_string()
+            }
+            _ => match self.leader() {
+                Some(leader) => format!(
+                    "node {} leads it, and did not answer, or this replica lags behind",
+                    leader.node_id
+                ),
+                None => "it has no leader; most of its voters must run and reach each other".into(),
+            },
+        };
+        match &self.failure {
+            Some(complaint) => format!("{waits_for}; {}", complaint.message),
+            None => waits_for,
+        }
+    }
+
     pub fn members(&self) -> Vec<Member> {
         self.membership.to_public()
     }

@@ -205,10 +205,16 @@ impl<C> Proposals<C> {
         self.drop_done_runs();
     }
 
-    /// Completes all whose time is over at tick `now`.
-    pub fn expire(&mut self, now: u64, done: &mut Done<C>) {
+    /// Whether the time of some is over at tick `now`.
+    pub fn is_late(&self, now: u64) -> bool {
+        self.queue_deadline_min <= now
+            || self.runs.iter().any(|run| run.open > 0 && run.deadline_min <= now)
+    }
+
+    /// Completes all whose time is over at tick `now`. `why` says why those that wait could not leave.
+    pub fn expire(&mut self, now: u64, why: &str, done: &mut Done<C>) {
         if self.queue_deadline_min <= now {
-            self.expire_queue(now, done);
+            self.expire_queue(now, why, done);
         }
         for run in self.runs.iter_mut().filter(|run| run.open > 0 && run.deadline_min <= now) {
             run.deadline_min = u64::MAX;
@@ -230,7 +236,7 @@ impl<C> Proposals<C> {
         self.drop_done_runs();
     }
 
-    fn expire_queue(&mut self, now: u64, done: &mut Done<C>) {
+    fn expire_queue(&mut self, now: u64, why: &str, done: &mut Done<C>) {
         self.queue_deadline_min = u64::MAX;
         for queued in std::mem::take(&mut self.queue) {
             if queued.deadline > now {
@@ -240,7 +246,7 @@ impl<C> Proposals<C> {
             }
             self.count -= 1;
             self.bytes -= queued.payload.len() as u64;
-            let message = "no leader could be found in time; the proposal was not made";
+            let message = format!("the proposal was not made in time: {why}");
             done.push((queued.completion, Err(Error::rejected(Code::Timeout, message))));
         }
     }

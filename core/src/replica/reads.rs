@@ -141,8 +141,13 @@ impl<C> Reads<C> {
         }
     }
 
-    /// Completes all whose time is over at tick `now`.
-    pub fn expire(&mut self, now: u64, done: &mut Done<C>) {
+    /// Whether the time of some is over at tick `now`.
+    pub fn is_late(&self, now: u64) -> bool {
+        self.deadline_min <= now
+    }
+
+    /// Completes all whose time is over at tick `now`; `why` says why.
+    pub fn expire(&mut self, now: u64, why: &str, done: &mut Done<C>) {
         if self.deadline_min > now {
             return;
         }
@@ -155,7 +160,7 @@ impl<C> Reads<C> {
                     count += 1;
                     reads.push(read);
                 } else {
-                    let message = "the read could not be served in time";
+                    let message = format!("the group did not serve in time: {why}");
                     done.push((read.completion, Err(Error::rejected(Code::Timeout, message))));
                 }
             }

@@ -14,13 +14,13 @@ use super::effect::MachineWork;
 use super::entry_cache::EntryCache;
 use super::forming;
 use super::logging;
-use super::membership::{Membership, ADDRESS_BYTES_MAX};
+use super::membership::Membership;
 use super::meta::Meta;
 use super::removal::Removal;
 use super::storage::ReplicaStorage;
 use super::window;
 use crate::error::{Code, Error, Result};
-use crate::ids::{Index, NUMBER_LIMIT};
+use crate::ids::{Index, ADDRESS_BYTES_MAX, NUMBER_LIMIT};
 use crate::log::{HardState, Record, RecoveredGroup};
 use crate::machine::MachineKind;
 
@@ -90,6 +90,10 @@ pub fn recover<C>(
         return Ok(());
     };
     replica.meta = Meta::from_bytes(&group.meta)?;
+    if forming::may_begin_anew(replica) {
+        forming::begin(replica);
+        return Ok(());
+    }
     check_identity(replica)?;
     // Formed, but the first record of the group itself was lost: nothing was ever voted for.
     let begun = group.compacted_index > 0 || !group.membership.is_empty();
@@ -114,8 +118,8 @@ fn check_identity<C>(replica: &Replica<C>) -> Result<()> {
         return Err(Error::rejected(
             Code::InitialMembersConflict,
             format!(
-                "group {} was formed with the nodes {formed_with:?}, not {nodes:?}; members are \
-                 changed with change_membership, not by starting with another list",
+                "group {} was begun with the nodes {formed_with:?}, not {nodes:?}; start it with \
+                 them or with none, and change members with change_membership",
                 options.group_id
             ),
         ));

@@ -11,6 +11,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread;
 
 use crate::error::{Code, Error, Result};
+use crate::ids::ADDRESS_BYTES_MAX;
 
 /// Names resolved at the same time; further ones wait for their turn.
 pub const RESOLVERS_MAX: usize = 4;
@@ -38,6 +39,31 @@ pub fn parse(address: &str) -> Result<Option<SocketAddr>> {
         return Err(invalid(address, "an IPv6 address is written [address]:port"));
     }
     Ok(None)
+}
+
+/// Checks an address that peers are to dial; a name is not resolved.
+///
+/// **Errors**: `AddressInvalid`.
+pub fn check_dialable(address: &str) -> Result<()> {
+    check(address)?;
+    match address.rsplit_once(':') {
+        Some((_, port)) if port.parse() == Ok(0u16) => {
+            Err(invalid(address, "nobody can be reached at port 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same for an address that only its own node may ever need, and with a port to be chosen.
+pub fn check(address: &str) -> Result<()> {
+    if address.len() > ADDRESS_BYTES_MAX {
+        let message = format!(
+            "an address of {} bytes is too long: at most {ADDRESS_BYTES_MAX} are allowed",
+            address.len()
+        );
+        return Err(Error::rejected(Code::AddressInvalid, message));
+    }
+    parse(address).map(drop)
 }
 
 /// Resolves an address, blocking. The result is not empty.
@@ -147,6 +173,20 @@ mod tests {
             assert_eq!(error.code, Code::AddressInvalid);
             assert!(error.message.contains(reason), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn an_address_to_be_dialed_has_a_port_and_a_length_that_can_be() {
+        for good in ["localhost:80", "10.0.0.1:1", "[::1]:65535"] {
+            check_dialable(good).unwrap();
+        }
+        let long = format!("{}:1", "x".repeat(ADDRESS_BYTES_MAX - 1));
+        for (bad, reason) in [("localhost:0", "port 0"), ("x", "no port"), (&*long, "too long")] {
+            let error = check_dialable(bad).unwrap_err();
+            assert_eq!(error.code, Code::AddressInvalid);
+            assert!(error.message.contains(reason), "{bad}: {error}");
+        }
+        check("127.0.0.1:0").unwrap();
     }
 
     #[test]

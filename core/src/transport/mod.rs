@@ -58,6 +58,7 @@ mod tests;
 
 pub use crate::wire::Intent;
 pub use crate::wire::Introduction as DialOptions;
+pub use address::{check as check_address, check_dialable};
 pub use dial::dial_blocking;
 pub use options::TransportOptions;
 

@@ -11,7 +11,7 @@ use prost::Message as _;
 use super::frame::{self, Frame, FrameKind};
 use super::{sentence, WireError, PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::error::{Code, Error};
-use crate::ids::{NodeId, Uuid};
+use crate::ids::{NodeId, Uuid, ADDRESS_BYTES_MAX};
 use crate::log::Lsn;
 use crate::replica::PeerIdentity;
 
@@ -19,8 +19,7 @@ use crate::replica::PeerIdentity;
 pub const HANDSHAKE_BYTES_MAX: usize = 2048;
 /// The longest cluster name in bytes.
 pub const CLUSTER_BYTES_MAX: usize = 128;
-/// The longest address and the longest sentence of a refusal, in bytes.
-const ADDRESS_BYTES_MAX: usize = 300;
+/// The longest sentence of a refusal in bytes.
 const SENTENCE_BYTES_MAX: usize = 1000;
 
 /// What the dialing end wants the connection for.
@@ -456,7 +455,7 @@ mod tests {
             |i| i.identity.incarnation = Uuid::NIL,
             |i| i.cluster = String::new(),
             |i| i.cluster = "x".repeat(129),
-            |i| i.advertised_address = "x".repeat(301),
+            |i| i.advertised_address = "x".repeat(ADDRESS_BYTES_MAX + 1),
         ] {
             let mut bad = somebody(1);
             change(&mut bad);

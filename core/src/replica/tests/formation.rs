@@ -166,6 +166,46 @@ fn a_restart_with_another_list_of_initial_members_is_an_error() {
 }
 
 #[test]
+fn a_wrong_list_is_put_right_by_a_restart_as_long_as_nobody_can_have_formed_the_group() {
+    let mut world = World::default();
+    world.add(options(1, &[1, 2, 4])).unwrap();
+    world.add(options(2, &[1, 2])).unwrap();
+    world.settle();
+    let call = world.propose(1, "x");
+    (0..60).for_each(|_| world.tick(1));
+    let message = &world.outcome(call).as_ref().unwrap_err().message;
+    for part in ["still forming", "node [2, 4]", "different lists"] {
+        assert!(message.contains(part), "{message}");
+    }
+    world.crash(1);
+    world.node_mut(1).options.initial_members = options(1, &[1, 2]).initial_members;
+    world.restart(1).unwrap();
+    world.settle();
+    world.elect(1);
+    let call = world.propose(2, "formed");
+    world.settle();
+    assert!(world.outcome(call).is_ok());
+}
+
+#[test]
+fn a_list_stays_once_another_member_may_have_formed_the_group_with_it() {
+    let mut world = World::of(2);
+    world.sync(1);
+    world.sync(2);
+    world.drain(2);
+    // Node 2 says who it is. Node 1 has met all then, and may have told node 2 so.
+    while let Some(packet) = world.network.pop_front() {
+        if packet.to == 1 {
+            world.deliver(packet);
+        }
+    }
+    assert!(world.sync(1));
+    world.crash(1);
+    world.node_mut(1).options.initial_members = options(1, &[1, 3]).initial_members;
+    assert_eq!(world.restart(1).unwrap_err().code, Code::InitialMembersConflict);
+}
+
+#[test]
 fn a_log_of_another_data_directory_is_an_error() {
     let mut world = World::formed(3);
     world.crash(1);
