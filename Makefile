@@ -14,6 +14,8 @@ CC      ?= cc
 CFLAGS  ?= -O2 -g
 
 export CARGO_TARGET_DIR := $(CURDIR)/target
+# Where .ci/setup puts tools that the system lacks.
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 BUILD        = target/$(if $(filter dev test,$(PROFILE)),debug,$(PROFILE))
 VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
@@ -21,7 +23,7 @@ WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
 SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-install test-demo lint bench soak \
+.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-node test-install test-demo lint bench soak \
         test-python test-java package-python package-java soak-java header abi-accept third-party install clean
 
 help: ## list the targets
@@ -39,7 +41,7 @@ $(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 endef
 
 test test-demo: PROFILE = dev
-test: setup test-rust test-c test-cpp test-install test-demo test-python test-java ## all tests, tools included
+test: setup test-rust test-c test-cpp test-node test-install test-demo test-python test-java ## all tests, tools included
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
 	@.ci/lint
@@ -65,6 +67,9 @@ test-c: setup
 
 test-cpp: setup
 	bindings/cpp/run-tests
+
+test-node: setup
+	bindings/node/run-tests
 
 test-install: setup
 	tests/install/run
@@ -101,6 +106,12 @@ package-python: setup ## the wheel of the Python package, below target/wheels
 package-java: build ## the jar for Java programs, native library included (needs Maven)
 	bindings/java/build-native release
 	mvn -B -q -f bindings/java -DskipTests package
+
+soak-node: setup
+	LIBRAFT_PROPOSALS=10000000 bindings/node/run-tests tests/memory.test.js
+
+package-node: setup ## the package of npm, its binary inside, below target/node
+	bindings/node/package $(PROFILE)
 
 header: setup ## write include/libraft.h anew from ffi/src
 	ffi/generate-header

@@ -33,7 +33,7 @@ class Kv {
     kv.process = spawn(process.execPath, [PROGRAM, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
       // `libraft`, by this name, is the package under test.
-      env: { ...process.env, NODE_PATH: join(ROOT, 'target/node/node_modules') },
+      env: { ...process.env, NODE_PATH: join(ROOT, 'target/node/modules') },
     });
     const exited = once(kv.process, 'exit');
     cleanup(t, async () => {

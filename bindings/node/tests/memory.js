@@ -6,7 +6,7 @@
 const { LibraftError, Node } = require('libraft');
 
 const BATCH = 100;
-const CALLS = 20;
+const CALLS = 5;
 const VALUE = Buffer.alloc(64, 'v');
 
 async function main([directory, proposals]) {
