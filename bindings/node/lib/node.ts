@@ -9,6 +9,9 @@ import type { NativeNode } from './native';
 import { checkGroupOptions, checkNodeOptions, type GroupOptions, type NodeOptions } from './options';
 import { toStatus, type NodeStatus } from './status';
 
+/** What an exception in a callback stops a group with. */
+const OF_CALLBACKS = ['APPLY_FAILED', 'OPEN_FAILED', 'RESTORE_FAILED', 'SYNC_FAILED'];
+
 /**
  * An open node.
  *
@@ -82,8 +85,7 @@ export class Node implements AsyncDisposable {
   #onStopped(group: Group): void {
     this.#groups.delete(group);
     const { failure } = group.status();
-    const ofCallback = failure !== undefined && failure.number >= 500 && failure.number < 600;
-    if (ofCallback) this.#failure ??= failure;
+    if (failure !== undefined && OF_CALLBACKS.includes(failure.code)) this.#failure ??= failure;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
