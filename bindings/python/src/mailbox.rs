@@ -3,6 +3,7 @@
 //! The library's threads put completions in, and write to a descriptor that the loop watches. They
 //! need no lock of the interpreter for that, so a busy program never holds up a heartbeat.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::future::Call;
 
@@ -26,9 +28,34 @@ struct State {
     arrived: Vec<(Py<PyAny>, Arc<Call>)>,
 }
 
+thread_local! {
+    /// The mailbox that was last asked for on this thread, which nearly always is the next one,
+    /// too.
+    static LAST: RefCell<Option<(Py<PyWeakrefReference>, Arc<Mailbox>)>> =
+        const { RefCell::new(None) };
+}
+
 impl Mailbox {
     /// The mailbox of this event loop, which is the running one.
     pub fn of(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+        let py = event_loop.py();
+        let last = LAST.with_borrow(|last| {
+            let (known, mailbox) = last.as_ref()?;
+            let known = known.bind(py).upgrade()?;
+            known.is(event_loop).then(|| mailbox.clone())
+        });
+        if let Some(mailbox) = last {
+            return Ok(mailbox);
+        }
+        let mailbox = Mailbox::find_or_make(event_loop)?;
+        let known = PyWeakrefReference::new(event_loop)?.unbind();
+        let replaced = LAST.replace(Some((known, mailbox.clone())));
+        // Not while it is borrowed.
+        drop(replaced);
+        Ok(mailbox)
+    }
+
+    fn find_or_make(event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
         static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = event_loop.py();
         let mailboxes = MAILBOXES.get_or_try_init(py, || {
@@ -36,7 +63,7 @@ impl Mailbox {
             py.import("weakref")?.call_method0("WeakKeyDictionary").map(Bound::unbind)
         })?;
         let mailboxes = mailboxes.bind(py);
-        let found = mailboxes.call_method1(pyo3::intern!(py, "get"), (event_loop,))?;
+        let found = mailboxes.call_method1("get", (event_loop,))?;
         if let Ok(found) = found.cast::<Reader>() {
             return Ok(found.get().mailbox.clone());
         }
@@ -102,14 +129,14 @@ impl Reader {
 /// Completes an asyncio future, unless whoever awaited it was cancelled.
 fn hand_over(future: &Bound<'_, PyAny>, call: &Call) -> PyResult<()> {
     let py = future.py();
-    if future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
-        return Ok(());
-    }
-    match call.result(py) {
-        Ok(value) => future.call_method1(pyo3::intern!(py, "set_result"), (value,))?,
+    let completed = match call.result(py) {
+        Ok(value) => future.call_method1(pyo3::intern!(py, "set_result"), (value,)),
         Err(error) => {
-            future.call_method1(pyo3::intern!(py, "set_exception"), (error.into_value(py),))?
+            future.call_method1(pyo3::intern!(py, "set_exception"), (error.into_value(py),))
         }
     };
-    Ok(())
+    match completed {
+        Err(error) if !future.call_method0("done")?.is_truthy()? => Err(error),
+        _ => Ok(()),
+    }
 }
