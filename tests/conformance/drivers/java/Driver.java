@@ -24,7 +24,7 @@ public final class Driver {
         } else {
             System.err.println(
                     "usage: driver | driver exit CASE DIRECTORY | driver bench-member ID"
-                        + " DIRECTORY");
+                            + " DIRECTORY");
             System.err.println("not: " + Arrays.toString(arguments));
             System.exit(2);
         }

@@ -77,7 +77,7 @@ final class Words {
         if (!(cause instanceof LibraftException e)) {
             cause.printStackTrace();
             return "error code=DRIVER number=0 outcome=rejected retriable=0 leader=0"
-                       + " leader_address=- message="
+                    + " leader_address=- message="
                     + hex(cause.toString());
         }
         return "error code="
