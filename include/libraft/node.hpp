@@ -3,7 +3,9 @@
 #define LIBRAFT_NODE_HPP
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,6 +13,40 @@
 #include "group.hpp"
 
 LIBRAFT_NAMESPACE_BEGIN
+
+namespace detail {
+
+/// The groups that were started on a node, for what its close tells.
+class WatchedGroups {
+ public:
+  void watch(std::uint64_t group_id, Group group) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    groups_.insert_or_assign(group_id, std::move(group));
+  }
+  /// How the state machine of one of them failed; once.
+  Result<void> failure() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::map<std::uint64_t, Group> groups = std::exchange(groups_, {});
+    for (const auto &[group_id, group] : groups) {
+      const Result<std::optional<Error>> failure = group.failure();
+      if (failure && *failure && is_failure((*failure)->code())) {
+        return **failure;
+      }
+    }
+    return {};
+  }
+
+ private:
+  static bool is_failure(Code code) {
+    return code == Code::open_failed || code == Code::apply_failed || code == Code::sync_failed ||
+           code == Code::restore_failed;
+  }
+
+  std::mutex mutex_;
+  std::map<std::uint64_t, Group> groups_;
+};
+
+}  // namespace detail
 
 /// An identity, an address and a data directory. Destroying it closes it: when a scope has been
 /// left, its callbacks are over and the directory can be opened again.
@@ -20,9 +56,9 @@ LIBRAFT_NAMESPACE_BEGIN
 class Node {
  public:
   /// No node: every call on it fails with Code::invalid_argument.
-  Node() noexcept = default;
+  Node() = default;
   /// Takes a handle of the C API over.
-  explicit Node(libraft_node *handle) noexcept : handle_(handle) {}
+  explicit Node(libraft_node *handle) : handle_(handle) {}
 
   /// Opens a node: reads or makes its identity, recovers its log, listens. No group runs yet.
   /// Blocks while the log is recovered.
@@ -43,6 +79,7 @@ class Node {
   Node &operator=(Node &&other) noexcept {
     Node old(std::move(*this));
     handle_ = std::move(other.handle_);
+    groups_ = std::move(other.groups_);
     return *this;
   }
   /// Closes the node and waits for that; in a callback it only begins.
@@ -72,7 +109,14 @@ class Node {
     const Result<void> started = detail::checked([&](libraft_error **error) {
       return libraft_group_start(handle(), &given, &table, &group, error);
     });
-    return started ? Result<Group>(Group(group)) : started.error();
+    if (!started) {
+      return started.error();
+    }
+    Result<Group> watched = this->group(options.group_id);
+    if (watched) {
+      groups_->watch(options.group_id, *std::move(watched));
+    }
+    return Group(group);
   }
 
   /// A new handle to a group that was started on this node.
@@ -111,11 +155,14 @@ class Node {
   /// which can be opened again when this returns. Closing a closed node is no error. Blocks, also
   /// for callbacks that run and requests that are pending.
   ///
-  /// Errors: Code::would_deadlock in a callback: it is closed all the same, but later;
-  /// Code::storage_failed or Code::io if the last words could not be written: it is closed.
+  /// Errors: Code::would_deadlock in a callback: it is closed all the same, but later. The node is
+  /// closed, and this tells what nobody may have heard of: the first close tells how a
+  /// state machine failed whose group was started here (Code::apply_failed and others);
+  /// Code::storage_failed or Code::io say that the last words could not be written.
   Result<void> close() {
-    return detail::checked(
-        [&](libraft_error **error) { return libraft_node_close(handle(), error); });
+    const Result<void> closed =
+        detail::checked([&](libraft_error **error) { return libraft_node_close(handle(), error); });
+    return closed ? groups_->failure() : closed;
   }
 
   /// Begins what `close` does; `callback` gets a `const Result<void> &` when the directory can be
@@ -134,6 +181,7 @@ class Node {
 
  private:
   detail::Handle<libraft_node, libraft_node_free> handle_;
+  std::unique_ptr<detail::WatchedGroups> groups_ = std::make_unique<detail::WatchedGroups>();
 };
 
 LIBRAFT_NAMESPACE_END

@@ -179,7 +179,7 @@ TEST_CASE("a machine is let go of exactly once, also if its group could not be s
   CHECK(destroyed.passed() == 2);
 }
 
-TEST_CASE("a failed apply stops the group with the reason, and the node closes") {
+TEST_CASE("a failed apply stops the group with the reason, and the first close tells it again") {
   auto machine = std::make_shared<Memory>();
   machine->instead_of_apply = [](libraft::ApplyRequest &) -> libraft::Result<void> {
     return libraft::Error(Code::apply_failed, "the machine is out of order");
@@ -189,7 +189,11 @@ TEST_CASE("a failed apply stops the group with the reason, and the node closes")
   const libraft::Error error = get(world.group.propose("x")).error();
   check_failure(world, error, Code::apply_failed, "the machine is out of order");
   CHECK(error.outcome() == libraft::Outcome::unknown);
+  const libraft::Error closed = world.node.close().error();
+  CHECK(closed.code() == Code::apply_failed);
+  CHECK(closed.message() == error.message());
   ok(world.node.close());
+  World again(std::make_shared<Memory>(), world.directory);
 }
 
 TEST_CASE("a result that cannot be set fails the request") {

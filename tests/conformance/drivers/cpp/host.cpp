@@ -312,7 +312,9 @@ void Host::close(const Request &request) {
   if (how == "async") {
     const libraft::Result<void> begun = (*found)->close_async(
         [id = request.id](const libraft::Result<void> &closed) { answer(id, closed); });
-    if (!begun) {
+    if (begun.error().code() == libraft::Code::closed) {
+      answer(request.id, Words());  // it is closed already, and there is nothing to wait for
+    } else if (!begun) {
       answer(request.id, begun);
     }
   } else if (how == "forget") {

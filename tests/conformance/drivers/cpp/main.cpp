@@ -18,7 +18,7 @@ std::string executable() {
 
 /// Serves the lines of the input until it ends; then the process ends at once.
 [[noreturn]] void serve() {
-  const char *language = LIBRAFT_EXCEPTIONS ? "cpp" : "cpp-plain";
+  const char *language = LIBRAFT_EXCEPTIONS ? "cpp" : "cpp-noexcept";
   driver::say(std::string("! driver language=") + language +
               " runtime=" + driver::hex(executable()) + " protocol=1");
   driver::Host &host = *new driver::Host;
