@@ -21,6 +21,9 @@ const READ_ROUND_BYTES: usize = 256 << 10;
 /// Nodes that are answered although nobody asked for them.
 const GUESTS_MAX: usize = 256;
 
+/// Frames of the largest size that all nodes which are not listed may be sending at the same time.
+const GUEST_FRAMES_MAX: usize = 2;
+
 /// What becomes of a connection after a frame.
 enum Next {
     GoOn,
@@ -58,6 +61,10 @@ impl Transport {
     ) -> Next {
         let mut round = 0;
         loop {
+            if self.is_crowded(connection) {
+                self.refused(connection.remote, "nodes that are not listed send too much at once");
+                return Next::Close("too much at once from nodes that are not listed".into());
+            }
             let more = match connection.read() {
                 Ok(Read::Some { bytes, more }) => {
                     self.status.bytes_in += bytes as u64;
@@ -88,6 +95,23 @@ impl Transport {
                 return Next::GoOn;
             }
         }
+    }
+
+    /// Whether large frames of nodes that nobody listed, whoever they are, would take too much memory
+    /// together. Listed ones are few.
+    fn is_crowded(&self, connection: &Connection) -> bool {
+        let own = connection.reader.large_bytes();
+        if own == 0 || self.comes_from_listed(connection) {
+            return false;
+        }
+        let others = self.slots.iter().flatten().filter(|other| !self.comes_from_listed(other));
+        let bytes: usize = others.map(|other| other.reader.large_bytes()).sum();
+        own + bytes > GUEST_FRAMES_MAX * self.options.frame_bytes_max
+    }
+
+    fn comes_from_listed(&self, connection: &Connection) -> bool {
+        let Phase::Receiving { peer } = connection.phase else { return false };
+        self.peers.get(&peer.node_id).is_some_and(|known| known.lists(peer.incarnation))
     }
 
     fn bad_frame(&mut self, connection: &Connection, error: &WireError) -> Next {

@@ -185,6 +185,14 @@ impl FrameReader {
         self.frame_bytes - self.buffer.len()
     }
 
+    /// What the buffer takes, if it has grown beyond the usual size; else 0.
+    pub fn large_bytes(&self) -> usize {
+        match self.allocated_bytes {
+            bytes if bytes > BUFFER_BYTES => bytes,
+            _ => 0,
+        }
+    }
+
     /// Whether every byte that arrived was part of a frame handed out.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()

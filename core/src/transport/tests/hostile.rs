@@ -47,7 +47,11 @@ fn garbage_on_the_port_costs_its_connection_only() {
 
 /// A raw socket that has introduced itself to `node` as node 9.
 pub fn forger(node: &mut Node) -> TcpStream {
-    let mut own = Node::new(9).transport.introduction();
+    forger_as(node, 9)
+}
+
+fn forger_as(node: &mut Node, node_id: NodeId) -> TcpStream {
+    let mut own = Node::new(node_id).transport.introduction();
     own.advertised_address = String::new();
     let address = node.address();
     let dial = std::thread::spawn(move || {
@@ -78,6 +82,40 @@ fn bad_frames_after_the_handshake_cost_the_connection_and_are_counted() {
         assert_eq!(two.transport.status().refused_frames, count as u64 + 1);
     }
     assert!(two.messages().is_empty());
+}
+
+#[test]
+fn large_frames_of_many_nodes_that_nobody_listed_take_a_bounded_amount_of_memory() {
+    let frame_bytes = 4 << 20;
+    let limit = |options: &mut TransportOptions| options.frame_bytes_max = frame_bytes;
+    let mut two = Node::with(2, limit);
+    // All but the end of the largest frame that is allowed.
+    let mut most = frame::encode(FrameKind::Messages, &vec![0; frame_bytes]);
+    most.truncate(frame_bytes - 1);
+    let mut threads = Vec::new();
+    for node_id in 10..20 {
+        let mut stream = forger_as(&mut two, node_id);
+        let most = most.clone();
+        threads.push(std::thread::spawn(move || {
+            // It fails for those that are refused; the others keep their connection open.
+            let _ = stream.write_all(&most);
+            stream
+        }));
+    }
+    drive(&mut [&mut two], "refuse some", |nodes| {
+        let held = nodes[0].transport.slots.iter().flatten();
+        let held: usize = held.map(|connection| connection.reader.large_bytes()).sum();
+        assert!(held <= 3 * frame_bytes, "{held} bytes are held");
+        threads.iter().all(|thread| thread.is_finished())
+    });
+    assert!(two.transport.status().refused_connections >= 5);
+    // A node that is listed is not among them.
+    let mut one = Node::with(1, limit);
+    one.knows(&[&two]);
+    two.knows(&[&one]);
+    drive(&mut [&mut one, &mut two], "connect", |nodes| nodes[0].connected_peers() == 1);
+    assert!(one.transport.send(2, &envelope(0, &Bytes::from(vec![1; 2 << 20]), 1)));
+    drive(&mut [&mut one, &mut two], "a large message", |nodes| !nodes[1].messages().is_empty());
 }
 
 #[test]
