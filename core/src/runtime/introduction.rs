@@ -21,7 +21,7 @@ pub(super) fn adds_nodes(change: &Change) -> bool {
     matches!(change, Change::AddLearner { .. } | Change::AddVoter { .. })
 }
 
-/// Blocks for each node to be added, up to five seconds and what the resolving of its name takes.
+/// Blocks for each node to be added, up to five seconds.
 pub(super) fn resolve_all(node: &NodeHandle, changes: Vec<Change>) -> Result<Vec<MemberChange>> {
     changes.into_iter().map(|change| resolve(node, change)).collect()
 }

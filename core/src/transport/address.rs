@@ -9,6 +9,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 use crate::ids::ADDRESS_BYTES_MAX;
@@ -85,6 +86,44 @@ pub fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
     }
 }
 
+/// The same, but not for longer than `timeout`: the system's resolver cannot be broken off, and is
+/// left to end by itself.
+///
+/// **Errors**: `AddressInvalid`; `Unreachable` when the time is over.
+pub fn resolve_within(address: &str, timeout: Duration) -> Result<Vec<SocketAddr>> {
+    if let Some(number) = parse(address)? {
+        return Ok(vec![number]);
+    }
+    let name = address.to_string();
+    let resolved = on_a_thread(timeout, move || resolve(&name));
+    resolved.unwrap_or_else(|| {
+        let message = format!("the name in {address} was not resolved within {timeout:?}");
+        Err(Error::rejected(Code::Unreachable, message))
+    })
+}
+
+/// What `work` returns, if it does so in time.
+fn on_a_thread<T: Send + 'static>(
+    timeout: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = channel();
+    let spawned = spawn_resolver(move || {
+        // Nobody may wait any more.
+        let _ = sender.send(work());
+    });
+    spawned.then(|| receiver.recv_timeout(timeout).ok())?
+}
+
+fn spawn_resolver(work: impl FnOnce() + Send + 'static) -> bool {
+    let builder = thread::Builder::new().name("libraft-resolve".to_string());
+    let spawned = builder.spawn(move || {
+        block_signals();
+        work();
+    });
+    spawned.is_ok()
+}
+
 fn invalid(address: &str, why: &str) -> Error {
     let message =
         format!("the address {address:?} cannot be used: {why}; expected host:port or [ipv6]:port");
@@ -116,15 +155,13 @@ impl Resolver {
         }
         let sender = self.sender.clone();
         let address = address.to_string();
-        let builder = thread::Builder::new().name("libraft-resolve".to_string());
-        let spawned = builder.spawn(move || {
-            block_signals();
+        let spawned = spawn_resolver(move || {
             let result = resolve(&address);
             // Nobody may be there any more to hear it.
             let _ = sender.send((address, result));
         });
-        self.running += usize::from(spawned.is_ok());
-        spawned.is_ok()
+        self.running += usize::from(spawned);
+        spawned
     }
 
     /// A result that is there, without waiting.
@@ -197,6 +234,17 @@ mod tests {
         let (address, result) = resolver.receiver.recv().unwrap();
         assert_eq!(address, "localhost:4242");
         assert!(result.unwrap().iter().all(|a| a.ip().is_loopback() && a.port() == 4242));
+    }
+
+    #[test]
+    fn nobody_waits_longer_for_a_name_than_he_said() {
+        let (release, released) = channel::<()>();
+        let silent = on_a_thread(Duration::from_millis(20), move || released.recv().is_ok());
+        assert_eq!(silent, None);
+        drop(release);
+        assert_eq!(on_a_thread(Duration::from_secs(60), || 7), Some(7));
+        let found = resolve_within("localhost:4242", Duration::from_secs(60)).unwrap();
+        assert!(found.iter().all(|a| a.ip().is_loopback() && a.port() == 4242));
     }
 
     #[test]

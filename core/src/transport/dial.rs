@@ -23,8 +23,7 @@ use crate::wire::{FrameReader, Hello, Intent, Introduction};
 /// use. On a host that has not disabled SIGPIPE, write to it with `write` only: that is a `send`
 /// with MSG_NOSIGNAL, while `write_vectored` is a `writev`.
 ///
-/// **Threads**: blocks up to `timeout`, and while the system resolves a name; never for the event
-/// loop.
+/// **Threads**: blocks up to `timeout`; never for the event loop.
 /// **Errors**: `AddressInvalid`, `Unreachable`, `HandshakeRefused` with the sentence of whoever
 /// refused.
 pub fn dial_blocking<K>(
@@ -37,7 +36,7 @@ pub fn dial_blocking<K>(
 ) -> Result<(TcpStream, PeerIdentity, K)> {
     let deadline = Instant::now() + timeout;
     let mut failure = io::Error::from(io::ErrorKind::TimedOut);
-    for candidate in address::resolve(address)? {
+    for candidate in address::resolve_within(address, timeout)? {
         let Some(left) = time_left(deadline) else { break };
         match TcpStream::connect_timeout(&candidate, left) {
             Ok(stream) => {
