@@ -10,7 +10,7 @@ use libraft::{Change, Code, Group, GroupOptions, Node, Role};
 use support::file_machine::{records, FileMachine, Seen};
 use support::{
     change, eventually, group_options, keeping_nothing, members_of, node_options, propose,
-    propose_many, read, status, take_snapshot, Folder, PATIENCE,
+    propose_many, read, reopen, status, take_snapshot, Behaviour, Folder, PATIENCE,
 };
 
 struct OnDisk {
@@ -162,6 +162,26 @@ fn a_group_whose_last_entries_were_the_librarys_own_starts_again_when_they_are_c
     let last = OnDisk::reopen(&folder, 1).ready();
     propose(&last.group, "and another").unwrap();
     assert_eq!(last.texts().len(), 2);
+}
+
+#[test]
+fn a_machine_in_memory_never_starts_from_a_snapshot_that_holds_no_state() {
+    let folder = Folder::new();
+    let member = cluster(&folder, 1).pop().unwrap();
+    propose_many(&member.group, "on disk", 3);
+    let snapshot = take_snapshot(&member.group).unwrap();
+    eventually("compaction", || (status(&member.group).first_index == snapshot + 1).then_some(()));
+    propose(&member.group, "behind it").unwrap();
+    member.node.close().unwrap();
+    let again = reopen(&folder, 1, keeping_nothing(group_options(&[])), Behaviour::default());
+    let failure = eventually("the complaint", || status(&again.group).failure);
+    assert_eq!(failure.code, Code::RestoreFailed);
+    assert!(failure.message.contains("state ends before the log begins"), "{failure}");
+    assert_eq!((again.probe.texts().len(), again.probe.restores()), (0, 0));
+    again.node.close().unwrap();
+    // As what it was it lacks nothing.
+    let back = OnDisk::reopen(&folder, 1).ready();
+    assert_eq!(back.texts().len(), 4);
 }
 
 #[test]

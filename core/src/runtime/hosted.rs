@@ -16,6 +16,7 @@ use crate::ids::{GroupId, Index, Uuid};
 use crate::log::{Lsn, RecoveredGroup};
 use crate::machine::{MachineKind, MachineResult, Opened};
 use crate::replica::{Event, MachineWork, PeerIdentity, Replica, ReplicaOptions};
+use crate::snapshot::SnapshotKind;
 
 pub(crate) struct Hosted {
     pub(super) group: Arc<GroupHandle>,
@@ -167,7 +168,8 @@ impl EventLoop {
             Ok(newest) => newest,
             Err(error) => return self.fail_group(key, error),
         };
-        match newest {
+        // One of metadata was taken of a machine that kept its own state then: there is nothing in it to start from.
+        match newest.filter(|manifest| manifest.kind != SnapshotKind::MetadataOnly) {
             // A reset that is not finished yet is restored by the replica itself.
             Some(manifest) if held.is_some() && !reset_pending => {
                 let (snapshot, index, term) = (manifest.snapshot, manifest.index, manifest.term);
