@@ -1629,7 +1629,9 @@ int32_t libraft_node_open(const libraft_node_options *options,
  * error. The handle stays valid.
  *
  * **Threads**: any. Blocks; from a callback it begins to close and returns
- * LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for requests that are pending.
+ * LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for a prepared snapshot that is
+ * being saved; not for other requests that are pending, which may still be answered afterwards: the
+ * state machine is destroyed when the last of them was.
  * **Ownership**: nothing is handed over; libraft_node_free is still needed.
  * **Errors**: LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_INVALID_ARGUMENT,
  * LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED; LIBRAFT_ERR_STORAGE_FAILED or LIBRAFT_ERR_IO if
@@ -1753,11 +1755,13 @@ int32_t libraft_group_wait_ready(libraft_group *group,
 
 /**
  * Stops the group on this node, completes what is pending (LIBRAFT_ERR_STOPPED), and returns when
- * the state machine was destroyed. Its data stays: it can be started again. Stopping a stopped
- * group is no error. The handle stays valid.
+ * the state machine is asked for nothing more. Its data stays: it can be started again. Stopping a
+ * stopped group is no error. The handle stays valid.
  *
  * **Threads**: any. Blocks; from a callback it begins to stop and returns
- * LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for requests that are pending.
+ * LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, but not for requests that are
+ * pending: the state machine was destroyed when this returns, or is when the last of those was
+ * answered.
  * **Ownership**: nothing is handed over; libraft_group_free is still needed.
  * **Errors**: LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_INVALID_ARGUMENT,
  * LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
@@ -1765,8 +1769,8 @@ int32_t libraft_group_wait_ready(libraft_group *group,
 int32_t libraft_group_stop(libraft_group *group, libraft_error **error);
 
 /**
- * Begins what libraft_group_stop does; `done` (which may be NULL) is called when the state machine
- * was destroyed.
+ * Begins what libraft_group_stop does; `done` (which may be NULL) is called when that would have
+ * returned.
  *
  * **Threads**: any, callbacks too; never blocks.
  * **Ownership**: nothing is handed over; libraft_group_free is still needed.

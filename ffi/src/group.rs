@@ -312,11 +312,13 @@ pub unsafe extern "C" fn libraft_group_wait_ready(
 const FOREVER_MS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
 /// Stops the group on this node, completes what is pending (LIBRAFT_ERR_STOPPED), and returns when
-/// the state machine was destroyed. Its data stays: it can be started again. Stopping a stopped
-/// group is no error. The handle stays valid.
+/// the state machine is asked for nothing more. Its data stays: it can be started again. Stopping a
+/// stopped group is no error. The handle stays valid.
 ///
 /// **Threads**: any. Blocks; from a callback it begins to stop and returns
-/// LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for requests that are pending.
+/// LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, but not for requests that are
+/// pending: the state machine was destroyed when this returns, or is when the last of those was
+/// answered.
 /// **Ownership**: nothing is handed over; libraft_group_free is still needed.
 /// **Errors**: LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_INVALID_ARGUMENT,
 /// LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED.
@@ -339,8 +341,8 @@ pub unsafe extern "C" fn libraft_group_stop(
     }
 }
 
-/// Begins what libraft_group_stop does; `done` (which may be NULL) is called when the state machine
-/// was destroyed.
+/// Begins what libraft_group_stop does; `done` (which may be NULL) is called when that would have
+/// returned.
 ///
 /// **Threads**: any, callbacks too; never blocks.
 /// **Ownership**: nothing is handed over; libraft_group_free is still needed.

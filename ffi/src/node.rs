@@ -240,7 +240,9 @@ fn count(number: u64, name: &str) -> Result<usize> {
 /// error. The handle stays valid.
 ///
 /// **Threads**: any. Blocks; from a callback it begins to close and returns
-/// LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for requests that are pending.
+/// LIBRAFT_ERR_WOULD_DEADLOCK. It waits for callbacks that run, and for a prepared snapshot that is
+/// being saved; not for other requests that are pending, which may still be answered afterwards: the
+/// state machine is destroyed when the last of them was.
 /// **Ownership**: nothing is handed over; libraft_node_free is still needed.
 /// **Errors**: LIBRAFT_ERR_WOULD_DEADLOCK, LIBRAFT_ERR_INVALID_ARGUMENT,
 /// LIBRAFT_ERR_INVALID_HANDLE, LIBRAFT_ERR_FORKED; LIBRAFT_ERR_STORAGE_FAILED or LIBRAFT_ERR_IO if

@@ -249,7 +249,8 @@ class Group {
 
   /// Stops the group on this node, completes what is pending (Code::stopped), and returns when the
   /// library has let go of the state machine. Its data stays: it can be started again. Stopping a
-  /// stopped group is no error. Blocks, also for callbacks that run and requests that are pending.
+  /// stopped group is no error. Blocks, also for callbacks that run, but not for requests that are
+  /// pending: these may still be answered, and keep the state machine until then.
   ///
   /// Errors: Code::would_deadlock in a callback: it is stopped all the same, but later.
   Result<void> stop() {

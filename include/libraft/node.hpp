@@ -153,7 +153,8 @@ class Node {
 
   /// Stops all groups, completes what is pending (Code::closed), and releases the data directory,
   /// which can be opened again when this returns. Closing a closed node is no error. Blocks, also
-  /// for callbacks that run and requests that are pending.
+  /// for callbacks that run and for a prepared snapshot that is being saved, but not for other
+  /// requests that are pending: these may still be answered, and keep the state machine until then.
   ///
   /// Errors: Code::would_deadlock in a callback: it is closed all the same, but later. The node is
   /// closed, and this tells what nobody may have heard of: the first close tells how a

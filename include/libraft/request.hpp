@@ -77,7 +77,7 @@ inline std::int32_t failed(const Error &error, Code otherwise) noexcept {
 /// A request that is answered later: by complete() or fail(), once, from any thread. All that it
 /// lends (entries, writer, reader) lives until then. One that is dropped without an answer fails.
 ///
-/// Until it is answered, neither its group stops nor its node closes.
+/// It may outlive its group and its node: until it is answered, it keeps the state machine.
 template <typename Kind>
 class Later final : public Kind {
  public:
