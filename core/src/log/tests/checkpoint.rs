@@ -111,6 +111,50 @@ fn a_log_that_was_dropped_without_close_gives_up_its_lock() {
 }
 
 #[test]
+fn settings_of_sled_that_are_damaged_are_made_anew() {
+    let folder = Folder::new("settings");
+    let (mut log, _) = folder.open(small()).unwrap();
+    let log_id = log.create_group(1);
+    fill(&mut log, log_id, 1, 40);
+    let before = log.reader(log_id).read(1, 321, u64::MAX).unwrap();
+    log.close().unwrap();
+    for damage in [&b""[..], b"segment_size: 7", &[255; 63]] {
+        std::fs::write(folder.0.join("sled/00000001/conf"), damage).unwrap();
+        let (log, groups) = folder.open(small()).unwrap();
+        assert!(log.read_all(&groups[0]).unwrap() == before, "{damage:?}");
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn an_opening_of_sled_that_was_interrupted_starts_again_from_what_was_there_before() {
+    let folder = Folder::new("interrupted");
+    let (mut log, _) = folder.open(small()).unwrap();
+    let log_id = log.create_group(1);
+    // More than one segment of sled.
+    fill(&mut log, log_id, 1, 1300);
+    let before = log.reader(log_id).read(1, 10_401, u64::MAX).unwrap();
+    log.close().unwrap();
+    let sled = |name: &str| folder.0.join("sled").join(name);
+    // What a power cut leaves between sled's changes: see `SledCheckpoints::keep`.
+    std::fs::create_dir(sled("00000001.before")).unwrap();
+    std::fs::copy(sled("00000001/db"), sled("00000001.before/db")).unwrap();
+    std::fs::create_dir(sled("00000001.partial")).unwrap();
+    let broken = |bytes: usize| std::fs::write(sled("00000001/db"), vec![0; bytes]).unwrap();
+    broken(16 << 20);
+    let (log, groups) = folder.open(small()).unwrap();
+    assert!(log.read_all(&groups[0]).unwrap() == before);
+    log.close().unwrap();
+    let names = FileSystem::new(folder.0.join("sled")).list(Path::new("")).unwrap();
+    assert_eq!(names, ["00000001"], "leftovers");
+    // Even if the database itself is gone already.
+    std::fs::rename(sled("00000001"), sled("00000001.before")).unwrap();
+    let (log, groups) = folder.open(small()).unwrap();
+    assert!(log.read_all(&groups[0]).unwrap() == before);
+    log.close().unwrap();
+}
+
+#[test]
 fn a_flipped_bit_in_sled_is_an_error_or_harmless_and_never_a_panic_or_a_loss() {
     let folder = Folder::new("flipped");
     let (mut log, _) = folder.open(small()).unwrap();

@@ -112,6 +112,24 @@ fn after_a_torn_write_the_log_goes_on_in_a_new_segment_and_recovers_again() {
 }
 
 #[test]
+fn a_segment_that_was_cut_off_anywhere_is_named_with_the_place() {
+    let disk = written(true);
+    let mut random = Random(3);
+    for (name, length) in files(&disk) {
+        let path = Path::new("journal").join(&name);
+        for cut in [0, 1, 511, 512, 4096, random.below(length), length - 1] {
+            let damaged = disk.crash(1);
+            let file = damaged.open(&path, OpenMode::ReadWrite).unwrap();
+            file.set_len(cut).unwrap();
+            let error = open(&damaged, 2).err().unwrap();
+            assert_eq!(error.code, Code::Corrupted, "{error}");
+            let place = format!("{name} is damaged at offset {cut}: ");
+            assert!(error.message.contains(&place), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_segment_is_noticed() {
     let disk = written(true);
     let (log, _) = open(&disk, 2).unwrap();
