@@ -60,7 +60,7 @@ kv: lib
 	@$(CC) $(CFLAGS) $(WARNINGS) -Iinclude examples/c/kv.c -o $(BUILD)/kv $(BUILD)/libraft.a $(SYSTEM_LIBS)
 
 test-rust: setup
-	$(CARGO) test --locked --workspace --no-fail-fast
+	$(CARGO) test --locked --no-fail-fast
 
 test-c: setup
 	tests/c/run
