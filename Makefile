@@ -23,7 +23,7 @@ WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
 SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-node test-install test-demo lint bench soak \
+.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-node test-install test-demo lint bench soak power-cuts \
         test-python test-java package-python package-java soak-java header abi-accept third-party install clean
 
 help: ## list the targets
@@ -90,9 +90,17 @@ bench: build ## throughput, latency and CPU of three replicas beside the machine
 
 # How often `make soak` kills.
 ROUNDS ?= 200
-soak: build ## the crash test for ROUNDS=200 rounds, and a callback that blocks for a minute
+soak: build ## ROUNDS=200 crashes, a callback that blocks for a minute, and 50 GiB through a log
 	LIBRAFT_BLOCKED_MS=60000 $(CARGO) test --locked --release -p libraft --test runtime an_apply_that_blocks
 	LIBRAFT_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --release -p libraft-tests --test crash -- --nocapture
+	LIBRAFT_ENDURANCE_MIB=51200 $(CARGO) test --locked --release -p libraft-storage --test endurance -- --nocapture
+
+# How many states `make power-cuts` looks at, and with how many ways of damage.
+STATES ?= 50000
+SEED   ?= 1
+power-cuts: build ## power cuts and damage of the log at STATES=50000 moments; SEED=1
+	LIBRAFT_SEED=$(SEED) LIBRAFT_POWER_CUTS=$(STATES) LIBRAFT_DAMAGES=$(STATES) $(CARGO) test --locked \
+	    -p libraft-storage --test power_cut --test damage -- --nocapture --test-threads 1
 
 soak-java: setup
 	bindings/java/build-native release

@@ -230,9 +230,11 @@ impl Victim {
         }
     }
 
-    /// The position that was durable before the last barrier.
-    fn before_last_batch(&self) -> Option<u64> {
-        durable(&self.notes).iter().rev().nth(1).copied()
+    /// The position that was durable before the last barrier, which may have been several batches.
+    fn before_last_barrier(&self) -> Option<u64> {
+        let durable = durable(&self.notes);
+        let last = durable.last()?;
+        durable.iter().rev().find(|lsn| *lsn < last).copied()
     }
 }
 
@@ -260,7 +262,7 @@ impl Outcomes {
                 self.named += 1;
             }
             Verdict::Lost { lsn } => {
-                let is_window = Some(*lsn) == victim.before_last_batch();
+                let is_window = victim.before_last_barrier().is_some_and(|before| *lsn >= before);
                 if kind_of(path) != "segment" || victim.name != BUSY || !is_window {
                     return Err(format!("everything behind {lsn} is lost"));
                 }

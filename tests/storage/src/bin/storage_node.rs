@@ -6,6 +6,9 @@
 //! `check`: for each line `<root> <notes> <count> <segment bytes> <segments> <seed>` on its input
 //! holds `root` against the first so many notes, and prints `good <position> <snapshots>`,
 //! `refused <code> <message>`, `lost <position>` or `wrong <what>`.
+//!
+//! `endure <root> <bytes> <samples>`: writes so many bytes through a log, and prints a line of
+//! numbers after each part: the fields of `endurance::Sample`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,6 +16,7 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use libraft_storage::checker::{self, Fault, Found};
+use libraft_storage::endurance::{self, Sample};
 use libraft_storage::history::Note;
 use libraft_storage::load;
 use libraft_storage::node::Settings;
@@ -27,6 +31,7 @@ fn main() {
             run_load(root, notes, [segment_bytes, seed, steps])
         }
         ["check"] => run_checks(),
+        ["endure", root, bytes, samples] => run_endurance(root, [bytes, samples]),
         _ => Err(format!("{words:?} is not understood").into()),
     };
     if let Err(error) = result {
@@ -39,6 +44,16 @@ fn run_load(root: &str, notes: &str, numbers: [&str; 3]) -> Result<()> {
     let [segment_bytes, seed, steps] = numbers.map(str::parse::<u64>);
     let settings = Settings { segment_bytes: segment_bytes?, segments_max: 3, seed: seed? };
     load::run(Path::new(root), Box::new(File::create(notes)?), settings, steps?)
+}
+
+fn run_endurance(root: &str, numbers: [&str; 2]) -> Result<()> {
+    let [bytes, samples] = numbers.map(str::parse::<u64>);
+    endurance::run(Path::new(root), bytes?, samples?, |sample| {
+        let Sample { written_bytes, live_bytes, directory_bytes, .. } = sample;
+        let Sample { journal_bytes, checkpoint_bytes, memory_bytes, open_ms, .. } = sample;
+        let sizes = format!("{written_bytes} {live_bytes} {directory_bytes}");
+        println!("{sizes} {journal_bytes} {checkpoint_bytes} {memory_bytes} {open_ms}");
+    })
 }
 
 fn run_checks() -> Result<()> {
