@@ -8,9 +8,8 @@ use libraft_tests::fresh_directory;
 use libraft_tests::trouble::{Disks, Trouble};
 
 const TICK_MS: u64 = 50;
-/// A sync takes three times as long as the longest time (twenty ticks) that a follower waits for a
-/// heartbeat.
-const SYNC_MS: u64 = 3 * 20 * TICK_MS;
+/// Five times as long as the longest time (twenty ticks) that a follower waits for a heartbeat.
+const SYNC_MS: u64 = 5 * 20 * TICK_MS;
 
 #[test]
 fn a_sync_of_seconds_on_a_follower_costs_no_election_and_the_others_go_on() {
