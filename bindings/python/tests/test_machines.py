@@ -363,7 +363,7 @@ def test_a_machine_is_destroyed_when_its_group_cannot_start(
     node = open_node(2)
     node.close()
     with pytest.raises(libraft.ClosedError):
-        node.start_group(1, machine, initial_members=ALONE)
+        node.start_group(1, machine, initial_members={2: "127.0.0.1:0"})
     assert machine.destroyed == 1
 
 
