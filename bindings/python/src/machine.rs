@@ -108,7 +108,7 @@ impl Program {
     /// Calls a callback. What it returns or raises answers the request, now or, if it is to be
     /// awaited, later.
     fn ask(
-        &self,
+        self: &Arc<Program>,
         name: &str,
         ask: Ask,
         arguments: impl for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyTuple>>,
@@ -121,7 +121,7 @@ impl Program {
             });
             match returned {
                 Ok(awaitable) if is_awaitable(&awaitable) => {
-                    await_on(self.event_loop.as_ref(), awaitable, ask)
+                    await_on(self, self.event_loop.as_ref(), awaitable, ask)
                 }
                 returned => Some(ask.answer(py, returned)),
             }

@@ -107,6 +107,7 @@ pub fn is_awaitable(value: &Bound<'_, PyAny>) -> bool {
 
 /// Has `awaitable` awaited on the event loop. Returns an answer if that cannot be.
 pub fn await_on(
+    program: &Arc<Program>,
     event_loop: Option<&Py<PyAny>>,
     awaitable: Bound<'_, PyAny>,
     ask: Ask,
@@ -122,7 +123,7 @@ pub fn await_on(
         );
         return Some(ask.answer(py, Err(error)));
     };
-    let pending = Pending(Mutex::new(Some(ask)));
+    let pending = Pending { ask: Mutex::new(Some(ask)), _program: program.clone() };
     let started = Bound::new(py, pending).and_then(|pending| {
         let start = START.import(py, "libraft.machine", "start_task")?;
         let arguments = (start, &awaitable, &pending);
@@ -141,11 +142,15 @@ pub fn await_on(
 /// A request whose callback is being awaited: called with the task when that is done. Dropped
 /// without that, with its event loop, say, it answers that it was.
 #[pyclass(frozen)]
-pub struct Pending(Mutex<Option<Ask>>);
+pub struct Pending {
+    ask: Mutex<Option<Ask>>,
+    /// It is destroyed after its last callback, also if the group is closed meanwhile.
+    _program: Arc<Program>,
+}
 
 impl Pending {
     fn take(&self) -> Option<Ask> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ask.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -204,6 +204,38 @@ def test_blocking_the_loop_that_callbacks_run_on_is_refused(open_node: OpenNode)
     asyncio.run(program())
 
 
+def test_a_coroutine_that_outlives_its_group_keeps_its_machine(open_node: OpenNode) -> None:
+    async def program() -> None:
+        entered, held = asyncio.Event(), asyncio.Event()
+        destroyed: list[str] = []
+
+        class Slow(Coroutines):
+            async def apply(self, entries: list[libraft.Entry]) -> "list[bytes]":
+                entered.set()
+                await held.wait()
+                destroyed.append("returned")
+                return await super().apply(entries)
+
+            def destroy(self) -> None:
+                destroyed.append("destroyed")
+
+        node = open_node()
+        group = node.start_group(1, Slow(), initial_members=ALONE)
+        await group.wait_ready(PATIENCE_S)
+        pending = group.propose(b"x")
+        await asyncio.wait_for(entered.wait(), PATIENCE_S)
+        await node.aclose()
+        with pytest.raises(libraft.ClosedError):
+            await pending
+        held.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gc.collect()
+        assert destroyed == ["returned", "destroyed"]
+
+    asyncio.run(program())
+
+
 def test_a_loop_that_ends_fails_what_it_was_to_await(open_node: OpenNode) -> None:
     futures: list[libraft.Future[libraft.Completion]] = []
     groups: list[libraft.Group] = []
