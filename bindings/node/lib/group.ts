@@ -133,7 +133,8 @@ export class Group {
   }
 
   /** @internal Stops groups by one call of the native half. */
-  static async stopAll(groups: Iterable<Group>, begin: (call: number) => void): Promise<void> {
+  static async stopAll(all: Iterable<Group>, begin: (call: number) => void): Promise<void> {
+    const groups = [...all];
     for (const group of groups) {
       group.#proposals.flush();
       group.#host.stop();

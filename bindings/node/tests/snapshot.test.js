@@ -14,6 +14,7 @@ const {
   eventually,
   folder,
   leaderOf,
+  libraryThreads,
   openNode,
   startAlone,
   three,
@@ -159,6 +160,7 @@ for (const kind of ['in-memory', 'concurrent']) {
     const codes = kind === 'concurrent' ? ['CLOSED', 'SAVE_FAILED'] : ['CLOSED'];
     assert.ok(codes.includes((await taken).code));
     assert.equal(machine.destroyed, 0, 'its callback is still running');
+    await eventually('no thread waits for it', () => libraryThreads() === 0);
     machine.go();
     await eventually('it is destroyed', () => machine.destroyed === 1);
   });
@@ -185,6 +187,7 @@ test('closing does not wait for a restore that does not end', async (t) => {
   const ready = errorOf(again.waitReady());
   await restoring;
   await node.close();
+  await eventually('no thread waits for it', () => libraryThreads() === 0);
   assert.equal((await ready).code, 'CLOSED');
 });
 

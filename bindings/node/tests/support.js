@@ -2,7 +2,7 @@
 
 // What the tests share: folders below target/, nodes of one process, and a machine that remembers.
 
-const { mkdirSync, rmSync } = require('node:fs');
+const { mkdirSync, readFileSync, readdirSync, rmSync } = require('node:fs');
 const { join, resolve } = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { Node } = require('libraft');
@@ -112,6 +112,18 @@ class Recorder {
   }
 }
 
+/** How many threads of the library there are in this process: sled's, which it keeps, apart. */
+function libraryThreads() {
+  const names = readdirSync('/proc/self/task').map((id) => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, 'utf8');
+    } catch {
+      return ''; // it has just ended
+    }
+  });
+  return names.filter((name) => name.startsWith('libraft-')).length;
+}
+
 async function textOf(readable) {
   const chunks = [];
   for await (const chunk of readable) chunks.push(chunk);
@@ -158,6 +170,7 @@ module.exports = {
   eventually,
   folder,
   leaderOf,
+  libraryThreads,
   openNode,
   startAlone,
   textOf,
