@@ -61,10 +61,8 @@ public final class Group {
      * @throws LibraftException {@link TimeoutException}, or what stopped the group
      */
     public void waitReady(Duration timeout) {
-        long timeoutMs = LibraftException.required(timeout, "timeout").toMillis();
-        FlatReader.answer(
-                handle.waitReady(LibraftException.notNegative(timeoutMs, "timeout")),
-                limit.machine());
+        long timeoutMs = LibraftException.millis(timeout, "timeout");
+        FlatReader.answer(handle.waitReady(timeoutMs), limit.machine());
     }
 
     /**
@@ -74,10 +72,13 @@ public final class Group {
      * @return completes when the group is ready
      */
     public CompletableFuture<Void> waitReadyAsync(Duration timeout) {
-        if (timeout == null || timeout.isNegative()) {
-            return refused("timeout is " + timeout + ", but must be a length of time");
+        long timeoutMs;
+        try {
+            timeoutMs = LibraftException.millis(timeout, "timeout");
+        } catch (LibraftException error) {
+            return CompletableFuture.failedFuture(error);
         }
-        return call(1, Group::nothing, token -> handle.waitReadyAsync(token, timeout.toMillis()));
+        return call(1, Group::nothing, token -> handle.waitReadyAsync(token, timeoutMs));
     }
 
     /**
@@ -126,7 +127,12 @@ public final class Group {
         if (batch == null) {
             return refused("batch is null");
         }
-        byte[][] entries = batch.toArray(new byte[0][]);
+        byte[][] entries;
+        try {
+            entries = batch.toArray(new byte[0][]);
+        } catch (ArrayStoreException e) {
+            return refused("an entry of the batch is no byte[]");
+        }
         long bytes = 4;
         for (int i = 0; i < entries.length; i++) {
             if (entries[i] == null) {

@@ -174,7 +174,7 @@ public final class GroupOptions {
     }
 
     private GroupOptions duration(int number, Duration value, String name) {
-        return number(number, LibraftException.required(value, name).toMillis(), name);
+        return number(number, LibraftException.millis(value, name), name);
     }
 
     private GroupOptions number(int number, long value, String name) {

@@ -1,5 +1,6 @@
 package io.libraft;
 
+import java.time.Duration;
 import java.util.Optional;
 
 /**
@@ -156,6 +157,14 @@ public abstract sealed class LibraftException extends RuntimeException
             throw invalid(name + " is null");
         }
         return value;
+    }
+
+    static long millis(Duration value, String name) {
+        try {
+            return notNegative(required(value, name).toMillis(), name);
+        } catch (ArithmeticException e) {
+            throw invalid(name + " is " + value + ": that is too long");
+        }
     }
 
     static long notNegative(long value, String name) {

@@ -29,6 +29,11 @@ final class MachineBridge {
     private static final byte[] DONE = {0};
     private static final byte[] NOTHING = {};
 
+    /** An answer for when there is no memory for any other. */
+    private static final byte[] WORDLESS =
+            "\001the callback failed, and there was no memory to say how"
+                    .getBytes(StandardCharsets.UTF_8);
+
     /** A longer stack trace is cut. */
     private static final int TRACE_CHARS_MAX = 16_384;
 
@@ -265,7 +270,16 @@ final class MachineBridge {
         }
     }
 
+    /** What the request fails with. It must be answered, whatever happens, so this never throws. */
     private byte[] failed(ErrorCode code, Throwable error) {
+        try {
+            return describe(code, error);
+        } catch (Throwable worse) {
+            return WORDLESS;
+        }
+    }
+
+    private byte[] describe(ErrorCode code, Throwable error) {
         Throwable cause = error;
         while ((cause instanceof CompletionException || cause instanceof ExecutionException)
                 && cause.getCause() != null) {

@@ -73,7 +73,7 @@ public final class NodeOptions {
      * @return this
      */
     public NodeOptions tick(Duration tick) {
-        return number(8, LibraftException.required(tick, "tick").toMillis(), "tick");
+        return number(8, LibraftException.millis(tick, "tick"), "tick");
     }
 
     /**

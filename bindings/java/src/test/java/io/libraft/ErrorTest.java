@@ -57,6 +57,8 @@ class ErrorTest {
         refused("tick is null", () -> new NodeOptions("x", 1, Path.of("x")).tick(null));
         refused("segmentBytes is -5", () -> new NodeOptions("x", 1, Path.of("x")).segmentBytes(-5));
         refused("retainedEntries is -1", () -> new GroupOptions(1).retainedEntries(-1));
+        Duration ever = Duration.ofSeconds(Long.MAX_VALUE);
+        refused("that is too long", () -> new GroupOptions(1).proposalTimeout(ever));
         refused("executor is null", () -> new NodeOptions("x", 1, Path.of("x")).executor(null));
         refused("options is null", () -> Node.open(null));
         refused("node_id 0", () -> Node.open(new NodeOptions("x", 0, OneNode.folder())));
@@ -137,50 +139,58 @@ class ErrorTest {
 
     @Test
     void aFullGroupIsBusyUntilFuturesAreCompleted() throws Exception {
+        CountDownLatch attached = new CountDownLatch(1);
         CountDownLatch goOn = new CountDownLatch(1);
-        OneNode one =
-                new OneNode(
-                        OneNode.folder(), new Ledger(), OneNode.groupOptions().pendingCountMax(4));
-        try (one) {
+        Ledger ledger =
+                new Ledger() {
+                    @Override
+                    byte[] one(String entry) throws Exception {
+                        attached.await();
+                        return super.one(entry);
+                    }
+                };
+        GroupOptions options = OneNode.groupOptions().pendingCountMax(4);
+        try (OneNode one = new OneNode(OneNode.folder(), ledger, options)) {
             one.ready();
             // Its completion holds up the delivery thread, behind which the others wait.
             CompletableFuture<Void> first =
                     one.group
                             .propose(OneNode.bytes("a"))
-                            .thenAccept(
-                                    done -> {
-                                        try {
-                                            goOn.await();
-                                        } catch (InterruptedException e) {
-                                            throw new IllegalStateException(e);
-                                        }
-                                    });
+                            .thenAccept(done -> awaitUninterruptibly(goOn));
             CompletableFuture<?> second = one.group.propose(OneNode.bytes("b"));
-            while (one.group.status().appliedIndex() < 4) {
-                Thread.onSpinWait();
+            attached.countDown();
+            try {
+                BusyException busy =
+                        assertThrows(BusyException.class, () -> proposeUntilRefused(one.group));
+                assertTrue(busy.retriable());
+            } finally {
+                goOn.countDown();
             }
-            BusyException busy =
-                    assertThrows(
-                            BusyException.class,
-                            () -> {
-                                // So many that only a limit here can refuse one: the group is idle.
-                                for (int i = 0; i < 10_000; i++) {
-                                    CompletableFuture<?> more =
-                                            one.group.propose(OneNode.bytes("c"));
-                                    if (more.isCompletedExceptionally()) {
-                                        OneNode.await(more);
-                                    }
-                                    while (one.group.status().pendingProposals() > 0) {
-                                        Thread.onSpinWait();
-                                    }
-                                }
-                            });
-            assertTrue(busy.retriable());
-            goOn.countDown();
             OneNode.await(first);
             OneNode.await(second);
             OneNode.await(one.group.readIndex());
             assertTrue(Integer.parseInt(one.propose("d")) > 2);
+        }
+    }
+
+    private static void awaitUninterruptibly(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** One after the other, so that only what waits for the delivery thread can fill the group. */
+    private static void proposeUntilRefused(Group group) {
+        for (int i = 0; i < 1_000; i++) {
+            while (group.status().pendingProposals() > 0) {
+                Thread.onSpinWait();
+            }
+            CompletableFuture<?> more = group.propose(OneNode.bytes("c"));
+            if (more.isCompletedExceptionally()) {
+                OneNode.await(more);
+            }
         }
     }
 
