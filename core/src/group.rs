@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Code, Error, Leader, Result};
 use crate::ids::{GroupId, Index, NodeId, RaftId, Term, Uuid};
+use crate::planted;
 use crate::replica::Event;
 pub use crate::replica::{Completion, Notice, Role};
 use crate::runtime::{refuse_on_library_thread, Batch, Call, Command, GroupHandle, NodeHandle};
@@ -132,6 +133,7 @@ impl Group {
     pub fn propose(&self, data: &[u8], completer: Completer) -> Result<()> {
         self.check_proposal(data)?;
         self.check_in_service()?;
+        assert!(!planted::asks_for(data, "panic"), "planted, as the proposal asked for");
         self.handle.reserve(1, data.len())?;
         let call = Call::One { completer, bytes: data.len() };
         let call = std::iter::once(call);

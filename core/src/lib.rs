@@ -12,6 +12,7 @@ pub mod logging;
 pub mod machine;
 pub mod node;
 pub mod options;
+mod planted;
 pub mod replica;
 pub mod runtime;
 pub mod snapshot;

@@ -15,6 +15,7 @@ use raft::eraftpb::Entry;
 use crate::disk::Disk;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Index};
+use crate::planted;
 
 mod assembly;
 mod barrier;
@@ -274,7 +275,8 @@ impl Log {
             let count = now.len() as u32;
             let header = EntriesHeader { first: first.index, term: first.term, count };
             let lsn = self.appended_lsn + 1;
-            if !group.lock().append(header, lsn, Location::Pending) {
+            let is_planted = now.iter().any(|entry| planted::asks_for(&entry.data, "gap"));
+            if is_planted || !group.lock().append(header, lsn, Location::Pending) {
                 let (log_id, index) = (group.log_id, first.index);
                 let message = format!("entry {index} would leave a gap in log {log_id}");
                 return self.fail(Code::Internal, message);
@@ -323,6 +325,11 @@ impl Log {
         let spare = self.options.segment_bytes;
         let promised = self.pending.bytes() + self.barrier_bytes + spare;
         promised.saturating_add(wanted) <= self.room + self.ready_bytes + self.growth_bytes()
+    }
+
+    /// Why the log is out of service, if it is.
+    pub fn failure(&self) -> Option<Error> {
+        self.failed.clone()
     }
 
     /// Whether something waits that must be synced, and no barrier is under way.

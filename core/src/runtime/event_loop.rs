@@ -127,6 +127,10 @@ impl EventLoop {
     }
 
     fn next_barrier(&mut self) -> Option<Barrier> {
+        // A record that the log refused: without a barrier nobody else would ever hear of it.
+        if let (None, Some(error)) = (&self.failure, self.log.failure()) {
+            self.storage_failed(error);
+        }
         if self.failure.is_some() || !self.log.wants_barrier() {
             return None;
         }
