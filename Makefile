@@ -82,11 +82,42 @@ test-python: setup
 
 test-java: setup
 	bindings/java/run-tests
+.PHONY: test-conformance conformance-accept exit-matrix demo-mixed
+test: test-conformance
+test-conformance: setup
+	tests/conformance/run
+
+conformance-accept: setup ## write the table of the conformance suite anew
+	$(CARGO) build --locked --quiet -p libraft-conformance
+	target/debug/conformance build
+	target/debug/conformance scenarios --accept
+
+# How often each program of the exit matrix ends.
+REPETITIONS ?= 50
+exit-matrix: setup ## however a program ends, in every language, REPETITIONS=50 times
+	$(CARGO) build --locked --quiet -p libraft-conformance
+	target/debug/conformance build
+	target/debug/conformance exit-matrix --repetitions $(REPETITIONS) --jobs 2
+
+demo-mixed: setup ## the demo, with the key-value programs of all languages as one cluster
+	@$(CARGO) build --locked --quiet -p libraft-conformance -p libraft-demo
+	@target/debug/conformance build
+	@target/debug/conformance demo
 
 # Such as BENCH="--seconds 1 --sizes 16".
 BENCH ?=
 bench: build ## throughput, latency and CPU of three replicas beside the machine's own floor
 	@$(CARGO) run --locked --quiet --profile $(PROFILE) -p raftctl -- bench $(BENCH)
+	@echo
+	@$(MAKE) --no-print-directory bench-languages
+
+# Such as BENCH_LANGUAGES="--seconds 1 --driver rust --driver java".
+BENCH_LANGUAGES ?=
+.PHONY: bench-languages
+bench-languages: setup ## throughput of every language beside Rust's
+	@$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-conformance
+	@$(BUILD)/conformance build --profile $(PROFILE) >/dev/null
+	@$(BUILD)/conformance bench --profile $(PROFILE) $(BENCH_LANGUAGES)
 
 # How often `make soak` kills.
 ROUNDS ?= 200

@@ -13,11 +13,9 @@ use crate::Outcome;
 #[serde(deny_unknown_fields)]
 pub struct Driver {
     pub name: String,
-    /// Program and arguments. In all commands `{profile}` is cargo's profile, `{build}` the folder of what it built,
-    /// and `{root}` the top of the repository, where they are run.
+    /// Program and arguments. In all commands `{build}` is the folder of what cargo built, and `{root}` the top of
+    /// the repository, where they are run.
     pub command: Vec<String>,
-    /// What builds it, and its example.
-    pub build: Vec<String>,
     /// The key-value program in this language, if the driver stands for it.
     pub example: Option<Vec<String>>,
     /// What the name of the executable that runs begins with: the state is to live in the language.
@@ -56,13 +54,9 @@ pub fn read(path: &Path, profile: &str, only: &[String]) -> Outcome<Vec<Driver>>
     let root = std::env::current_dir()?.to_string_lossy().into_owned();
     let build = build_folder(profile);
     for driver in &mut drivers {
-        let commands = [&mut driver.command, &mut driver.build];
-        let others = [&mut driver.bench, &mut driver.example];
-        for word in commands.into_iter().chain(others.into_iter().flatten()).flatten() {
-            *word = word
-                .replace("{build}", &build)
-                .replace("{profile}", profile)
-                .replace("{root}", &root);
+        let others = [&mut driver.bench, &mut driver.example].into_iter().flatten();
+        for word in others.chain([&mut driver.command]).flatten() {
+            *word = word.replace("{build}", &build).replace("{root}", &root);
         }
     }
     Ok(drivers)
@@ -74,12 +68,13 @@ pub fn build_folder(profile: &str) -> String {
 }
 
 /// Builds the drivers one after the other.
-pub fn build(drivers: &[Driver]) -> Outcome<()> {
+pub fn build(drivers: &[Driver], profile: &str) -> Outcome<()> {
     for driver in drivers {
         println!("building the driver {}", driver.name);
-        let status = command(&driver.build)?.stdout(Stdio::null()).status()?;
+        let words = ["tests/conformance/build", &driver.name, profile].map(str::to_string);
+        let status = command(&words)?.stdout(Stdio::null()).status()?;
         if !status.success() {
-            return Err(format!("'{}' ended with {status}", driver.build.join(" ")).into());
+            return Err(format!("'{}' ended with {status}", words.join(" ")).into());
         }
     }
     Ok(())

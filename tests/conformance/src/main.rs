@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((verb, rest)) => parse(rest).and_then(|options| match verb.as_str() {
-            "build" => lineup::build(&drivers(&options)?).map(|()| true),
+            "build" => lineup::build(&drivers(&options)?, &options.profile).map(|()| true),
             "scenarios" => run_scenarios(&options),
             "exit-matrix" => run_exit_matrix(&options),
             "demo" => run_demo(&options),
