@@ -83,6 +83,7 @@ impl EventLoop {
         for errands in node.all_errands() {
             errands.stop();
         }
+        self.node.system.join();
         self.node.pool.stop();
         join(threads.apply);
         // Only now nobody hands over completions any more.

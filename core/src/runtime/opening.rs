@@ -62,7 +62,7 @@ pub(crate) fn open(options: NodeOptions) -> Result<Arc<NodeHandle>> {
         address: transport.local_address().to_string(),
         network: Box::new(Sockets::new(poll, transport)),
         waker: Box::new(waker),
-        system: Arc::new(OperatingSystem),
+        system: Arc::new(OperatingSystem::default()),
     };
     let identity = directory.identity().clone();
     let event_loop = assemble(options, identity, storage, connected, random);

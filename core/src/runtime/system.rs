@@ -4,6 +4,8 @@
 //! so runs all of this folder in one thread, in a world made from a seed.
 
 use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::thread;
@@ -26,6 +28,9 @@ pub trait System: Send + Sync {
 
     /// Runs `body` on a thread of its own. **Errors**: `Io` if the system gives none.
     fn spawn(&self, name: &'static str, body: Box<dyn FnOnce() + Send>) -> Result<()>;
+
+    /// Waits until the threads that were started have ended, all of whose bodies have returned or are about to.
+    fn join(&self) {}
 
     /// Dials another node and makes the handshake. `connected` is called with the connection before that; its error ends
     /// the attempt. See [`dial_blocking`].
@@ -73,7 +78,17 @@ pub trait Wake: Send + Sync {
 }
 
 /// The system that the process runs on.
-pub(super) struct OperatingSystem;
+#[derive(Default)]
+pub(super) struct OperatingSystem {
+    /// Threads that nobody has joined yet.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl OperatingSystem {
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[allow(clippy::disallowed_methods)] // Here, and only here, the runtime looks at the clock.
 impl System for OperatingSystem {
@@ -82,7 +97,19 @@ impl System for OperatingSystem {
     }
 
     fn spawn(&self, name: &'static str, body: Box<dyn FnOnce() + Send>) -> Result<()> {
-        thread::spawn(name, body).map(drop)
+        let thread = thread::spawn(name, body)?;
+        let mut threads = self.threads();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
+        Ok(())
+    }
+
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads());
+        for thread in threads {
+            // What panics in a body is caught there.
+            let _ = thread.join();
+        }
     }
 
     fn dial(
