@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::batch::{BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
 use super::codec::{frame_length, parse_frame, put_frame, Part, FRAME_HEADER_BYTES};
 use super::index::{FrameAt, GroupIndex, Location};
+use super::newest::{Newest, NewestFile};
 use super::segment::{CheckpointMark, Segment, SegmentFile, SegmentFiles, SegmentHeader};
 use super::Lsn;
 use crate::error::{Code, Error, Result};
@@ -93,6 +94,9 @@ pub(super) struct Writer {
     /// Prepared files, with the ones first that should be used first.
     pub ready: VecDeque<SegmentFile>,
     pub checkpoint: CheckpointMark,
+    /// Names the newest segment: for the next opening.
+    pub newest_file: NewestFile,
+    pub newest: Newest,
     pub durable_lsn: Lsn,
     pub scratch: Vec<u8>,
 }
@@ -202,7 +206,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts the next segment to use. Its header is durable with its first batch.
+    /// Puts the next segment to use, once it is known durably that it is the newest. Its header is durable with its
+    /// first batch.
     fn activate(&mut self, written: &mut Written) -> Result<()> {
         let file = self.ready.pop_front().ok_or_else(no_segment)?;
         written.available_bytes = self.files.available_bytes().ok();
@@ -210,7 +215,10 @@ impl Writer {
         self.next_sequence += 1;
         let salt = salt(self.salt_seed, sequence);
         let (checkpoint, bytes) = (self.checkpoint, file.bytes);
-        let header = SegmentHeader { sequence, salt, checkpoint, bytes };
+        let previous = self.newest.number;
+        let header = SegmentHeader { sequence, salt, checkpoint, bytes, previous };
+        self.newest = Newest { sequence, number: file.number };
+        self.newest_file.write(self.newest)?;
         file.write(&header.encode(), 0)?;
         let segment = Arc::new(Segment { header, file });
         self.active = Some(LiveSegment { segment, end: BLOCK_BYTES as u64, last_lsn: 0 });

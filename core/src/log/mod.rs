@@ -28,6 +28,7 @@ mod housekeeping;
 mod index;
 mod journal;
 mod mover;
+mod newest;
 mod reader;
 pub mod record;
 mod recovery;
@@ -170,6 +171,8 @@ impl Log {
             None => Arc::new(FileCheckpoints::new(Arc::clone(&disk))),
         };
         let recovered = recovery::recover(disk, &*folder)?;
+        let newest = recovered.newest();
+        let newest_file = recovered.files.open_newest(newest)?;
         let usable = |file: &SegmentFile| file.bytes >= options.segment_bytes;
         let (ready, surplus): (Vec<_>, Vec<_>) = recovered.free.into_iter().partition(usable);
         let mut ready = VecDeque::from(ready);
@@ -190,6 +193,8 @@ impl Log {
             segment_bytes: options.segment_bytes,
             ready: VecDeque::new(),
             checkpoint: CheckpointMark::default(),
+            newest_file,
+            newest,
             durable_lsn: recovered.last_lsn,
             scratch: Vec::new(),
         };

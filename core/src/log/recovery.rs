@@ -1,6 +1,6 @@
 //! What is found at opening: the checkpoint first, then what the journal has beyond it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::assembly::{Assembled, Assembly, RawRecord};
@@ -12,6 +12,7 @@ use super::checkpoint::{
 use super::codec::{decode_change, entries_header, frames, Change, Frame, Kind};
 use super::index::{FrameAt, GroupIndex, Location};
 use super::journal::LiveSegment;
+use super::newest::Newest;
 use super::record::{LogId, RecoveredGroup};
 use super::segment::{CheckpointMark, Found, Scanner, Segment, SegmentFile, SegmentFiles};
 use super::Lsn;
@@ -21,6 +22,8 @@ use crate::error::{Code, Error, Result};
 /// All that was found.
 pub(super) struct Recovered {
     pub files: SegmentFiles,
+    /// Of the files that are there.
+    numbers: BTreeSet<u64>,
     pub groups: BTreeMap<LogId, RecoveredGroup>,
     pub indexes: BTreeMap<LogId, Arc<GroupIndex>>,
     /// Oldest first.
@@ -41,6 +44,7 @@ pub(super) struct Recovered {
 /// made durable.
 pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Result<Recovered> {
     let (files, found) = SegmentFiles::open(disk)?;
+    let numbers: BTreeSet<u64> = found.iter().map(|file| file.number).collect();
     let (mut segments, mut fresh, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for file in found {
         match file.identify()? {
@@ -50,10 +54,12 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
         }
     }
     segments.sort_by_key(|segment| segment.header.sequence);
+    require_newest(&files, &segments, &numbers)?;
     let mark = segments.last().map_or(CheckpointMark::default(), |newest| newest.header.checkpoint);
     let (generation, store, state) = open_checkpoint(folder, mark)?;
     let mut recovered = Recovered {
         files,
+        numbers,
         groups: BTreeMap::new(),
         indexes: BTreeMap::new(),
         live: VecDeque::new(),
@@ -71,6 +77,21 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
     recovered.replay(segments, unreadable)?;
     recovered.verify_checkpoint()?;
     Ok(recovered)
+}
+
+/// A segment that no other follows is missed only because it is named elsewhere. One that is named and was not put to
+/// use any more, since the process ended, is there all the same.
+fn require_newest(
+    files: &SegmentFiles,
+    segments: &[Arc<Segment>],
+    numbers: &BTreeSet<u64>,
+) -> Result<()> {
+    let Some(newest) = files.read_newest()? else { return Ok(()) };
+    let is_used = segments.last().is_some_and(|last| last.header.sequence >= newest.sequence);
+    if newest.sequence == 0 || is_used || numbers.contains(&newest.number) {
+        return Ok(());
+    }
+    Err(files.missing(newest.number))
 }
 
 /// Opens the newest generation that holds what the journal relies on, and deletes the others.
@@ -144,6 +165,14 @@ fn lost(
 }
 
 impl Recovered {
+    /// The segment that holds the end of the journal.
+    pub fn newest(&self) -> Newest {
+        self.live.back().map_or(Newest::default(), |live| Newest {
+            sequence: live.segment.header.sequence,
+            number: live.segment.file.number,
+        })
+    }
+
     fn load_groups(&mut self) -> Result<()> {
         let (mut rows, mut rows_crc) = (0, 0);
         let (groups, indexes) = (&mut self.groups, &mut self.indexes);
@@ -227,6 +256,26 @@ impl Recovered {
         }
     }
 
+    /// Whether the file that the journal was written to before is not there. When it was not needed any more, it may
+    /// have been deleted.
+    fn is_missing_before(&self, segment: &Segment) -> bool {
+        let previous = segment.header.previous;
+        previous != 0 && !self.numbers.contains(&previous)
+    }
+
+    /// The records before this segment are neither in the journal nor in the checkpoint. The file that should hold them
+    /// is missing; or it was deleted because they were in the checkpoint, which has lost them.
+    fn blame_missing(&self, later: &Segment) -> Error {
+        let missing = self.files.missing(later.header.previous);
+        let (checkpoint, moved) = (self.store.display(), self.state.moved_lsn);
+        let message = format!(
+            "{}; unless that was no longer needed, and {checkpoint} is damaged, which holds what was \
+             moved up to position {moved}",
+            missing.message
+        );
+        Error::rejected(Code::Corrupted, message)
+    }
+
     /// Whole segments are gone, as if they had been moved, but the checkpoint is not so far.
     fn blame_checkpoint(&self, later: &Segment) -> Error {
         let (file, moved) = (&later.file.display, self.state.moved_lsn);
@@ -264,6 +313,7 @@ impl Recovered {
             if expected.is_some_and(|expected| expected != batch.header.sequence) || !begins {
                 let are_gone = replay.sequence + 1 < segment.header.sequence;
                 return Err(match &replay.end {
+                    _ if self.is_missing_before(segment) => self.blame_missing(segment),
                     Some(_) if are_gone => self.blame_checkpoint(segment),
                     Some((file, offset)) => file.corrupted(*offset, "later batches are intact"),
                     None => segment.file.corrupted(batch.offset, "the records before are missing"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::batch::{is_intact, BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
 use super::codec::Fields;
+use super::newest::{Newest, NewestFile};
 use super::Lsn;
 use crate::disk::{Disk, File, OpenMode};
 use crate::error::{Code, Error, Result};
@@ -28,6 +29,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// A file that may become a segment: allocated, and either written before or zero.
 #[derive(Clone)]
 pub(super) struct SegmentFile {
+    /// In its name. Not 0.
+    pub number: u64,
     pub path: PathBuf,
     /// For messages.
     pub display: Arc<str>,
@@ -49,6 +52,8 @@ pub(super) struct SegmentHeader {
     pub checkpoint: CheckpointMark,
     /// The length of the file.
     pub bytes: u64,
+    /// The number of the file that the journal was written to before; 0 if there was none.
+    pub previous: u64,
 }
 
 /// What a file of the journal was when it was opened.
@@ -83,6 +88,7 @@ impl SegmentHeader {
             self.checkpoint.moved_lsn,
             self.checkpoint.oldest_sequence,
             self.bytes,
+            self.previous,
         ];
         for (position, number) in numbers.into_iter().enumerate() {
             let at = 16 + 8 * position;
@@ -114,7 +120,8 @@ impl SegmentHeader {
         let (sequence, salt) = (next(), next());
         let checkpoint =
             CheckpointMark { generation: next(), moved_lsn: next(), oldest_sequence: next() };
-        Ok(Some(SegmentHeader { sequence, salt, checkpoint, bytes: next() }))
+        let (bytes, previous) = (next(), next());
+        Ok(Some(SegmentHeader { sequence, salt, checkpoint, bytes, previous }))
     }
 }
 
@@ -147,7 +154,8 @@ impl SegmentFiles {
                 .map_err(|error| fail("open", &path, error))?;
             let bytes = file.len().map_err(|error| fail("measure", &path, error))?;
             let bytes = bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-            files.push(SegmentFile { display: disk.display(&path).into(), path, file, bytes });
+            let display = disk.display(&path).into();
+            files.push(SegmentFile { number, path, display, file, bytes });
         }
         Ok((SegmentFiles { disk, next_number: AtomicU64::new(next_number) }, files))
     }
@@ -157,7 +165,7 @@ impl SegmentFiles {
     /// error nothing of it is left. A power cut leaves all of it, or what the next opening deletes.
     pub fn create(&self, bytes: u64, written: u64) -> Result<SegmentFile> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(JOURNAL_FOLDER).join(format!("{number:08}{SUFFIX}"));
+        let path = segment_path(number);
         let new = Path::new(JOURNAL_FOLDER).join(format!("{number:08}{NEW_SUFFIX}"));
         let display = self.disk.display(&path);
         let result = self.make(&new, bytes, written.min(bytes)).and_then(|file| {
@@ -171,7 +179,7 @@ impl SegmentFiles {
             let _ = self.disk.delete(&path);
         }
         let file = result.map_err(|error| Error::from_io("create", &display, &error))?;
-        Ok(SegmentFile { path, display: display.into(), file, bytes })
+        Ok(SegmentFile { number, path, display: display.into(), file, bytes })
     }
 
     fn make(&self, path: &Path, bytes: u64, written: u64) -> io::Result<Arc<dyn File>> {
@@ -194,6 +202,26 @@ impl SegmentFiles {
         Ok(file)
     }
 
+    /// The file with this number should be there.
+    pub fn missing(&self, number: u64) -> Error {
+        let message = format!(
+            "{} is missing; put it back, restore this node from a backup, or wipe it and let it \
+             rejoin",
+            self.disk.display(&segment_path(number))
+        );
+        Error::rejected(Code::Corrupted, message)
+    }
+
+    /// Opens the file that names the newest segment, and has it name this one.
+    pub fn open_newest(&self, newest: Newest) -> Result<NewestFile> {
+        NewestFile::open(&*self.disk, newest)
+    }
+
+    /// What the file that names the newest segment says.
+    pub fn read_newest(&self) -> Result<Option<Newest>> {
+        NewestFile::read(&*self.disk)
+    }
+
     pub fn delete(&self, file: &SegmentFile) -> Result<()> {
         self.disk
             .delete(&file.path)
@@ -205,6 +233,10 @@ impl SegmentFiles {
             Error::from_io("ask for the space left on", self.disk.display(Path::new("")), &error)
         })
     }
+}
+
+fn segment_path(number: u64) -> PathBuf {
+    Path::new(JOURNAL_FOLDER).join(format!("{number:08}{SUFFIX}"))
 }
 
 impl SegmentFile {

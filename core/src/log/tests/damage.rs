@@ -115,7 +115,7 @@ fn after_a_torn_write_the_log_goes_on_in_a_new_segment_and_recovers_again() {
 fn a_segment_that_was_cut_off_anywhere_is_named_with_the_place() {
     let disk = written(true);
     let mut random = Random(3);
-    for (name, length) in files(&disk) {
+    for (name, length) in files(&disk).into_iter().filter(|(name, _)| name.ends_with(".segment")) {
         let path = Path::new("journal").join(&name);
         for cut in [0, 1, 511, 512, 4096, random.below(length), length - 1] {
             let damaged = disk.crash(1);
@@ -130,18 +130,80 @@ fn a_segment_that_was_cut_off_anywhere_is_named_with_the_place() {
 }
 
 #[test]
-fn a_missing_segment_is_noticed() {
-    let disk = written(true);
-    let (log, _) = open(&disk, 2).unwrap();
-    for live in &log.live {
-        let damaged = disk.crash(1);
-        damaged.delete(&live.segment.file.path).unwrap();
-        let is_newest = Arc::ptr_eq(&live.segment, &log.live.back().unwrap().segment);
-        match open(&damaged, 3) {
-            Err(error) => assert_eq!(error.code, Code::Corrupted, "{error}"),
-            // Nothing tells that a newest segment has ever been there.
-            Ok(_) => assert!(is_newest),
+fn a_missing_segment_is_named() {
+    for is_sealed in [true, false] {
+        let disk = written(is_sealed);
+        let (log, _) = open(&disk.crash(1), 2).unwrap();
+        assert!(log.live.len() > 2);
+        for live in &log.live {
+            let damaged = disk.crash(1);
+            damaged.delete(&live.segment.file.path).unwrap();
+            let error = open(&damaged, 3).err().unwrap();
+            assert_eq!(error.code, Code::Corrupted, "{error}");
+            let message = format!("{} is missing", live.segment.file.display);
+            assert!(error.message.contains(&message), "{error}: {message}");
         }
+    }
+}
+
+#[test]
+fn the_only_segment_is_named_when_it_is_missing() {
+    let disk = MemoryDisk::new();
+    let (mut log, _) = open(&disk, 1).unwrap();
+    log.create_group(1);
+    log.barrier().unwrap();
+    let segment = log.live.back().unwrap().segment.file.clone();
+    let damaged = disk.crash(1);
+    damaged.delete(&segment.path).unwrap();
+    let error = open(&damaged, 2).err().unwrap();
+    assert!(error.message.contains(&*segment.display), "{error}");
+}
+
+/// A segment is named before it is put to use, and the process may end in between.
+#[test]
+fn a_segment_that_was_named_and_never_used_is_not_missed() {
+    let disk = written(false);
+    let (log, groups) = open(&disk, 2).unwrap();
+    let sequence = log.live.back().unwrap().segment.header.sequence;
+    let number = log.ready.front().unwrap().number;
+    drop(log);
+    let files = SegmentFiles::open(Arc::new(disk.clone())).unwrap().0;
+    let named = newest::Newest { sequence: sequence + 1, number };
+    files.open_newest(named).unwrap();
+    let (mut log, again) = open(&disk.crash(1), 3).unwrap();
+    assert_eq!(format!("{groups:?}"), format!("{again:?}"));
+    // It is a file like others from now on, and may be deleted.
+    assert_ne!(log.writer.as_ref().unwrap().newest, named);
+    log.append(groups[0].log_id, Record::Meta(bytes::Bytes::from_static(b"after")), true);
+    log.barrier().unwrap();
+}
+
+#[test]
+fn a_file_of_the_newest_segment_that_is_missing_or_damaged_is_made_anew() {
+    let disk = written(true);
+    let intact = describe(&disk.crash(1)).unwrap();
+    let path = Path::new("journal/newest");
+    let good = disk.open(path, OpenMode::Read).unwrap();
+    let mut sector = vec![0; 512];
+    good.read_at(&mut sector, 0).unwrap();
+    type Damage = fn(&MemoryDisk, &Path);
+    let damages: [Damage; 4] = [
+        |disk, path| disk.delete(path).unwrap(),
+        |disk, path| disk.damage(path, 20, 3).unwrap(),
+        // Another segment, in another file.
+        |disk, path| {
+            let file = disk.open(path, OpenMode::ReadWrite).unwrap();
+            file.write_at(&[0x7f; 16], 16).unwrap();
+        },
+        |disk, path| disk.open(path, OpenMode::ReadWrite).unwrap().set_len(100).unwrap(),
+    ];
+    for damage in damages {
+        let damaged = disk.crash(1);
+        damage(&damaged, path);
+        assert_eq!(describe(&damaged).unwrap(), intact);
+        let mut made = vec![0; 512];
+        damaged.crash(1).open(path, OpenMode::Read).unwrap().read_at(&mut made, 0).unwrap();
+        assert!(made == sector);
     }
 }
 
