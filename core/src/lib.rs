@@ -2,6 +2,10 @@
 //!
 //! Open a [`Node`], start a [`Group`] on it with a [`StateMachine`], propose. See `docs/architecture.md` for the picture.
 
+#[cfg(feature = "deliberate-bugs")]
+pub mod deliberate;
+#[cfg(not(feature = "deliberate-bugs"))]
+mod deliberate;
 pub mod directory;
 pub mod disk;
 pub mod error;

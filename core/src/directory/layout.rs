@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::identity::{Identity, CLUSTER_BYTES_MAX, FORMAT_VERSION, NEW_FILE};
+use crate::deliberate::{is_on, Bug};
 use crate::disk::Disk;
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, Uuid};
@@ -50,7 +51,9 @@ pub fn claim(data: &dyn Disk, snapshots: &dyn Disk, claim: &Claim<'_>) -> Result
     for part in unmarked {
         identity.store(part.disk, part.folder)?;
     }
-    identity.boot_counter += 1;
+    if stored.is_none() || !is_on(Bug::KeepTheBootCounter) {
+        identity.boot_counter += 1;
+    }
     identity.store(data, root)?;
     Ok(identity)
 }

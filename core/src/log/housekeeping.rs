@@ -8,6 +8,7 @@ use super::chore::{Chore, Done, FinishedChore, Moved, Work};
 use super::mover::MovePlan;
 use super::segment::SegmentFile;
 use super::{Log, Lsn};
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 
 /// Prepared segments to have: the next one, and the spare one that is kept for hard states and
@@ -178,7 +179,9 @@ impl Log {
             self.housekeeping.plan = Some(self.plan_move());
         }
         let durable_lsn = self.durable_lsn;
-        self.housekeeping.plan.take_if(|(plan, _)| plan.durable_from <= durable_lsn)
+        self.housekeeping.plan.take_if(|(plan, _)| {
+            plan.durable_from <= durable_lsn || is_on(Bug::MoveBeforeTheRestIsDurable)
+        })
     }
 
     fn plan_move(&self) -> (MovePlan, u64) {

@@ -9,6 +9,7 @@ use super::index::{FrameAt, GroupIndex, Location};
 use super::newest::{Newest, NewestFile};
 use super::segment::{CheckpointMark, Segment, SegmentFile, SegmentFiles, SegmentHeader};
 use super::Lsn;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 
 /// Frames that wait for a barrier, in one buffer, behind room for a batch header.
@@ -196,7 +197,10 @@ impl Writer {
         header.seal(buffer);
         let file = &active.segment.file;
         file.write(buffer, active.end)?;
-        file.sync()?;
+        let synced = if is_on(Bug::SkipTheSync) { Ok(()) } else { file.sync() };
+        if synced.is_err() && !is_on(Bug::PassOverAFailedSync) {
+            return synced;
+        }
         active.end += buffer.len() as u64;
         active.last_lsn = last_lsn;
         self.next_batch += 1;
@@ -332,6 +336,9 @@ impl Piece {
 
 /// SplitMix64 of a seed, which is fresh at each opening, and a number that is never used twice.
 fn salt(seed: u64, sequence: u64) -> u64 {
+    if is_on(Bug::SameSaltAfterRecycling) {
+        return 0;
+    }
     let mut z = seed ^ sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

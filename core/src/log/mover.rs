@@ -16,6 +16,7 @@ use super::journal::LiveSegment;
 use super::record::{LogId, RecoveredGroup};
 use super::segment::{Scanner, SegmentFile};
 use super::Lsn;
+use crate::deliberate::{is_on, Bug};
 use crate::error::Result;
 use crate::ids::Index;
 
@@ -81,7 +82,9 @@ impl MovePlan {
             }
         }
         mover.commit(last_lsn.max(mover.state.moved_lsn))?;
-        mover.store.sync()?;
+        if !is_on(Bug::ReleaseBeforeTheCheckpointIsSynced) {
+            mover.store.sync()?;
+        }
         Ok(mover.state)
     }
 }
@@ -177,7 +180,8 @@ impl Mover<'_> {
         // Entries that the plan needs are never overwritten by a record it covers, so this concerns
         // the store alone; and of that only what no change deletes yet, since a chunk that is cut a
         // second time would get back what the first cut took.
-        if header.first <= last_before && header.first < self.group(log_id).cut {
+        let overwrites = header.first <= last_before && header.first < self.group(log_id).cut;
+        if overwrites && !is_on(Bug::KeepTruncatedInTheCheckpoint) {
             self.group(log_id).cut = header.first;
             match truncate_chunks(&*self.store, &mut self.changes, log_id, header.first) {
                 Ok(freed) => self.freed(freed),

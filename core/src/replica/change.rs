@@ -9,6 +9,7 @@ use super::effect::{Completion, Notice};
 use super::event::MemberChange;
 use super::membership::{same_configuration, Seat};
 use super::removal::Removal;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Outcome, Result};
 use crate::ids::{Index, NodeId, RaftId, Term};
 use crate::log::Record;
@@ -93,7 +94,7 @@ impl<C> Replica<C> {
         if !takes_entry {
             return false;
         }
-        if self.membership.is_joint() {
+        if self.membership.is_joint() && !is_on(Bug::StayInTheJointConfiguration) {
             let leave = ConfChange::leave(&self.membership);
             return self.propose_configuration(&leave).is_some();
         }

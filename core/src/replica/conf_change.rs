@@ -9,6 +9,7 @@ use raft::eraftpb;
 
 use super::event::MemberChange;
 use super::membership::{Member, Membership, Seat, MEMBERS_MAX};
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, Uuid, ADDRESS_BYTES_MAX};
 
@@ -207,6 +208,10 @@ fn add(
         return Err(refuse(&format!(
             "node {node_id} is being replaced already; remove its old replica first"
         )));
+    }
+    let unused = next.members.last().map_or(1, |last| last.raft_id + 1);
+    if unused < next.next_raft_id && is_on(Bug::ReuseRaftIds) {
+        next.next_raft_id = unused;
     }
     let member = Member {
         raft_id: next.next_raft_id,

@@ -15,6 +15,7 @@ use super::message::{Envelope, PeerIdentity, PeerMessage};
 use super::meta::{formation_id, members_digest};
 use super::removal::Removal;
 use super::start;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, RaftId, Uuid};
 use crate::log::Record;
@@ -200,7 +201,11 @@ impl<C> Replica<C> {
     fn try_form(&mut self) {
         let Phase::Forming(forming) = &self.phase else { return };
         let members = forming.members.len();
-        if forming.durable.len() < members || forming.complete.len() + 1 < members {
+        if forming.durable.len() < members {
+            return;
+        }
+        let lacks_some = forming.complete.len() + 1 < members;
+        if lacks_some && !is_on(Bug::FormBeforeAllHaveStoredAll) {
             return;
         }
         let membership = forming.membership();

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, Message, MessageType};
-use raft::StateRole;
+use raft::{RawNode, StateRole};
 
 use super::core::Replica;
 use super::effect::Completion;
 use super::entry::{entry_bytes, entry_of, ProposalId, PROPOSAL_ID_BYTES_MAX};
 use super::message::{Envelope, PeerMessage};
+use super::storage::ReplicaStorage;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, RaftId, Term};
 
@@ -34,6 +36,22 @@ impl<C> Replica<C> {
         }
     }
 
+    /// The boot in the ids of this replica's proposals.
+    pub(super) fn proposal_boot(&self) -> u64 {
+        if is_on(Bug::ReuseProposalIds) {
+            return 0;
+        }
+        self.options.boot_counter
+    }
+
+    /// The boot in the ids of this replica's reads.
+    pub(super) fn read_boot(&self) -> u64 {
+        if is_on(Bug::ReuseReadIds) {
+            return 0;
+        }
+        self.options.boot_counter
+    }
+
     fn admit(&self, payload: &Bytes) -> Result<()> {
         if let Some(error) = self.ended() {
             return Err(error);
@@ -48,7 +66,8 @@ impl<C> Replica<C> {
             return Err(Error::rejected(Code::TooLarge, message));
         }
         self.admit_call()?;
-        if self.proposals.bytes() + bytes > self.options.pending_bytes_max {
+        let is_too_much = self.proposals.bytes() + bytes > self.options.pending_bytes_max;
+        if is_too_much && !is_on(Bug::AdmitAnyBytes) {
             let message = "the bytes of pending proposals reached their limit; wait for some";
             return Err(Error::rejected(Code::Busy, message));
         }
@@ -110,7 +129,7 @@ impl<C> Replica<C> {
                 };
                 return self.proposals.reject_queued(&mut self.out.completions, busy);
             };
-            let boot = self.options.boot_counter;
+            let boot = self.proposal_boot();
             let room = room.min(LEAVING_BYTES_MAX);
             let first = self.proposals.next_sequence();
             let data = self.proposals.leave(own, boot, term, own, room);
@@ -179,9 +198,13 @@ impl<C> Replica<C> {
     }
 
     fn forward_all(&mut self, term: Term, leader: RaftId) {
-        let (own, boot) = (self.meta.raft_id, self.options.boot_counter);
+        let (own, boot) = (self.meta.raft_id, self.proposal_boot());
         while self.proposals.has_queued() {
             let proposals = self.proposals.leave(own, boot, term, leader, LEAVING_BYTES_MAX);
+            if is_on(Bug::ForwardTwice) {
+                let proposals = proposals.clone();
+                self.post(leader, PeerMessage::Propose { term, proposals });
+            }
             self.post(leader, PeerMessage::Propose { term, proposals });
         }
     }
@@ -242,7 +265,7 @@ impl<C> Replica<C> {
         sequences: &[u64],
         code: Code,
     ) {
-        if boot != self.options.boot_counter {
+        if boot != self.proposal_boot() {
             return;
         }
         let leader = self.leader();
@@ -285,7 +308,7 @@ impl<C> Replica<C> {
         let Some(raft) = self.raft.as_ref() else { return false };
         self.reads.is_due(self.now)
             && raft.raft.leader_id != 0
-            && (raft.raft.state != StateRole::Leader || raft.raft.commit_to_current_term())
+            && (raft.raft.state != StateRole::Leader || knows_read_index(raft))
     }
 
     /// Asks for the read indexes that are due.
@@ -295,7 +318,7 @@ impl<C> Replica<C> {
         }
         let Some(raft) = self.raft.as_ref() else { return };
         let (leader, own) = (raft.raft.leader_id, raft.raft.id);
-        let boot = self.options.boot_counter;
+        let boot = self.read_boot();
         for sequence in self.reads.ask(self.now, self.options.election_ticks) {
             if leader == own {
                 self.work_out_read_index(own, boot, sequence);
@@ -311,6 +334,12 @@ impl<C> Replica<C> {
         for number in [asker, boot, sequence] {
             context.extend_from_slice(&number.to_be_bytes());
         }
+        let is_early = !raft.raft.commit_to_current_term();
+        let is_blind = is_early && is_on(Bug::ReadBeforeACommitInTheTerm);
+        if is_blind || is_on(Bug::ReadWithoutAQuorum) {
+            let committed = raft.raft.raft_log.committed;
+            return self.read_index_known(&context, committed);
+        }
         raft.read_index(context);
     }
 
@@ -319,7 +348,7 @@ impl<C> Replica<C> {
         let Some(raft) = self.raft.as_ref() else { return };
         let code = if raft.raft.state != StateRole::Leader {
             Some(Code::NotLeader)
-        } else if !raft.raft.commit_to_current_term() {
+        } else if !knows_read_index(raft) {
             Some(Code::NoLeader)
         } else if raft.raft.pending_read_count() >= READS_MAX {
             Some(Code::Busy)
@@ -343,7 +372,7 @@ impl<C> Replica<C> {
         };
         if asker != self.meta.raft_id {
             self.post(asker, PeerMessage::ReadIndex { boot, sequence, index });
-        } else if boot == self.options.boot_counter {
+        } else if boot == self.read_boot() {
             self.read_known(sequence, index);
         }
     }
@@ -368,6 +397,10 @@ impl<C> Replica<C> {
             }
         }
         self.reads.applied(self.apply.applied(), &mut self.out.completions);
+        let through_term = match self.proposals.has_terms_below(through_term + 1) {
+            true if is_on(Bug::RejectTheTermOfTheApplied) => through_term + 1,
+            _ => through_term,
+        };
         if !self.proposals.has_terms_below(through_term) {
             return;
         }
@@ -377,6 +410,16 @@ impl<C> Replica<C> {
             Error::rejected(Code::Overwritten, message).with_leader(leader.clone())
         };
         let done = &mut self.out.completions;
+        let mut lost = Vec::new();
+        let done = match is_on(Bug::LoseTheCompletionsOfTheOverwritten) {
+            true => &mut lost,
+            false => done,
+        };
         self.proposals.complete_terms(|term| term < through_term, done, overwritten);
     }
+}
+
+/// Whether a leader may give read indexes: one that has committed nothing in its term knows none.
+fn knows_read_index(raft: &RawNode<ReplicaStorage>) -> bool {
+    raft.raft.commit_to_current_term() || is_on(Bug::ReadBeforeACommitInTheTerm)
 }

@@ -15,6 +15,7 @@ use super::membership::Membership;
 use super::message::PeerIdentity;
 use super::ready::hard_state_of;
 use super::snapshots::raft_snapshot;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, RaftId, Term, Uuid, NUMBER_LIMIT};
 use crate::log::Record;
@@ -74,7 +75,11 @@ impl<C> Replica<C> {
         let data = ready.snapshot().data.clone();
         let damaged = || Error::unknown(Code::Internal, "a snapshot in raft is damaged");
         let snapshot = data.get(..16).and_then(Uuid::from_slice).ok_or_else(damaged)?;
-        let membership = data.slice(16..);
+        let mut membership = data.slice(16..);
+        let is_member = self.membership.get(self.meta.raft_id).is_some();
+        if is_member && is_on(Bug::LoseTheMembershipOfASnapshot) {
+            membership = self.membership.to_bytes();
+        }
         self.membership = Membership::from_bytes(&membership)?;
         let shown_index = self.membership.shown_index.take();
         self.write_shown_index(shown_index);
@@ -109,6 +114,11 @@ impl<C> Replica<C> {
         };
         installing.durable = true;
         let Installing { snapshot, term, .. } = *installing;
+        if is_on(Bug::RecordARestoreBeforeItIsDone) {
+            self.out.records.push(Record::Restored { snapshot });
+            self.out.must_sync = true;
+            self.persist.requires_sync();
+        }
         self.out.work.push(MachineWork::Restore { snapshot, index, term });
     }
 

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::effect::Completion;
 use super::entry::{ProposalId, PROPOSAL_ID_BYTES_MAX};
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{RaftId, Term};
 
@@ -161,7 +162,11 @@ impl<C> Proposals<C> {
         let Some(position) = self.find(sequence) else { return };
         self.cursor = position;
         let run = &mut self.runs[position];
-        let slot = &mut run.slots[(sequence - run.first_sequence) as usize];
+        let mut offset = (sequence - run.first_sequence) as usize;
+        if run.open > 1 && is_on(Bug::AnswerAnotherCall) {
+            offset = run.slots.iter().rposition(|slot| slot.completion.is_some()).unwrap_or(offset);
+        }
+        let slot = &mut run.slots[offset];
         if let Some(completion) = slot.completion.take() {
             run.open -= 1;
             self.count -= 1;
@@ -226,7 +231,11 @@ impl<C> Proposals<C> {
                     self.count -= 1;
                     self.bytes -= u64::from(slot.bytes);
                     let message = "the proposal was not applied in time; it still may be";
-                    done.push((completion, Err(Error::unknown(Code::Timeout, message))));
+                    let error = match is_on(Bug::RejectWhatIsUnknown) {
+                        true => Error::rejected(Code::Timeout, message),
+                        false => Error::unknown(Code::Timeout, message),
+                    };
+                    done.push((completion, Err(error)));
                 }
             }
             if run.open == 0 {

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
-use raft::Ready;
+use raft::{Ready, StateRole};
 
 use super::apply::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use super::core::Replica;
 use super::effect::MachineWork;
 use super::message::PeerMessage;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::Index;
 use crate::log::{self, Record};
@@ -118,6 +119,10 @@ impl<C> Replica<C> {
             let Some(pending) = self.persist.pop() else { return };
             let Some(raft) = self.raft.as_mut() else { return };
             raft.on_persist_ready(pending.ready);
+            let leads = raft.raft.state == StateRole::Leader;
+            if leads && pending.last_index > 0 && is_on(Bug::CommitWithoutAQuorum) {
+                raft.raft.raft_log.commit_to(pending.last_index);
+            }
             if pending.last_index > 0 {
                 raft.mut_store().persisted(pending.last_index);
             }
@@ -158,7 +163,7 @@ impl<C> Replica<C> {
     }
 
     fn give(&mut self, entries: &[Entry]) {
-        let (raft_id, boot) = (self.meta.raft_id, self.options.boot_counter);
+        let (raft_id, boot) = (self.meta.raft_id, self.proposal_boot());
         let shown = self.apply.give(entries, raft_id, boot);
         if !shown.is_empty() {
             self.out.work.push(MachineWork::Apply { entries: shown });

@@ -8,6 +8,7 @@ use super::core::{Phase, Replica};
 use super::message::{Envelope, PeerIdentity, PeerMessage};
 use super::start;
 use super::validate;
+use crate::deliberate::{is_on, Bug};
 use crate::ids::{NodeId, RaftId, Uuid, NUMBER_LIMIT};
 
 /// Senders remembered that are newer than this replica's membership.
@@ -28,7 +29,8 @@ impl<C> Replica<C> {
         if let PeerMessage::Formation { .. } = envelope.body {
             return self.on_formation(peer, &envelope);
         }
-        if envelope.to_incarnation != self.options.incarnation {
+        let is_stale = envelope.to_incarnation != self.options.incarnation;
+        if is_stale && !is_on(Bug::IgnoreTheIncarnation) {
             return self.drop_message("it is meant for another life of this node");
         }
         if let PeerMessage::Refused { code, message } = &envelope.body {
@@ -91,7 +93,9 @@ impl<C> Replica<C> {
     /// who used it first.
     pub(super) fn knows_sender(&mut self, peer: PeerIdentity, from: RaftId) -> bool {
         if let Some(member) = self.membership.get(from) {
-            if member.identity() == peer {
+            let identity = member.identity();
+            let is_its_node = identity.node_id == peer.node_id;
+            if identity == peer || is_its_node && is_on(Bug::IgnoreTheIncarnation) {
                 return true;
             }
             self.drop_message("its raft id belongs to another node, or to another life of it");
@@ -124,12 +128,12 @@ impl<C> Replica<C> {
             }
             PeerMessage::Read { boot, sequence } => self.on_read(from, boot, sequence),
             PeerMessage::ReadIndex { boot, sequence, index } => {
-                if boot == self.options.boot_counter && index < NUMBER_LIMIT {
+                if boot == self.read_boot() && index < NUMBER_LIMIT {
                     self.read_known(sequence, index);
                 }
             }
             PeerMessage::ReadRefused { boot, sequence, .. } => {
-                if boot == self.options.boot_counter {
+                if boot == self.read_boot() {
                     self.reads.refused(sequence, self.now + 1);
                 }
             }

@@ -15,6 +15,7 @@ use super::install::Installing;
 use super::membership::Membership;
 use super::message::PeerIdentity;
 use super::meta::snapshot_id;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, RaftId, Term, Uuid};
 use crate::log::Record;
@@ -221,9 +222,12 @@ impl<C> Replica<C> {
     /// Where the machine will be after all work it was given: index, term, and the membership that
     /// held there, if that is known (after a start it is once the machine is fed up to it).
     fn point_of_machine(&self) -> Option<(Index, Term, Bytes)> {
-        let index = self.apply.given();
+        let mut index = self.apply.given();
         if self.apply.waits_for_restore || index == 0 {
             return None;
+        }
+        if index < self.apply.handed_out() && is_on(Bug::DateASnapshotAhead) {
+            index = self.apply.handed_out();
         }
         let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
         let term = self.raft.as_ref()?.store().term_of(index)?;
@@ -330,6 +334,9 @@ impl<C> Replica<C> {
         let pinned = self.snapshots.pins.iter().map(|pin| pin.index).min();
         index = index.min(self.apply.given()).min(pinned.unwrap_or(Index::MAX));
         let handed_out = self.apply.handed_out();
+        if index > 0 && index < handed_out && is_on(Bug::CompactBeyondTheApplied) {
+            index = handed_out;
+        }
         let Some(raft) = self.raft.as_mut() else { return };
         let Some(term) = raft.mut_store().compact(index) else { return };
         // The configuration must not have to be looked for in what is forgotten.
@@ -347,7 +354,10 @@ impl<C> Replica<C> {
         };
         let bytes_total = self.snapshots.bytes_total;
         self.snapshots.pins.retain(|pin| pin.peer != message.to);
-        self.snapshots.pins.push(Pin { peer: message.to, index: metadata.index, bytes_total });
+        if !is_on(Bug::DropThePinOfASnapshot) {
+            let pin = Pin { peer: message.to, index: metadata.index, bytes_total };
+            self.snapshots.pins.push(pin);
+        }
         let peer = PeerIdentity { node_id, incarnation };
         let send = SendSnapshot { to: message.to, peer, snapshot, term: message.term };
         if self.options.machine_kind != MachineKind::OnDisk {

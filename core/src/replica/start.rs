@@ -4,7 +4,7 @@
 //! there. The state machine's own index is apart; the difference is read from the log and applied
 //! by the replica itself.
 
-use raft::eraftpb::{self, EntryType};
+use raft::eraftpb::{self, ConfState, EntryType};
 use raft::{Config, RawNode};
 
 use super::apply::ApplyQueue;
@@ -19,6 +19,7 @@ use super::meta::Meta;
 use super::removal::Removal;
 use super::storage::ReplicaStorage;
 use super::window;
+use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{Index, ADDRESS_BYTES_MAX, NUMBER_LIMIT};
 use crate::log::{HardState, Record, RecoveredGroup};
@@ -134,7 +135,7 @@ fn resume<C>(
 ) -> Result<()> {
     let mut storage = new_storage(replica);
     storage.recover(group);
-    let hard_state = group.hard_state;
+    let hard_state = remembered(group);
     let commit = hard_state.commit.max(machine_applied).max(group.compacted_index);
     if commit > group.last_index {
         return Err(Error::rejected(
@@ -160,7 +161,12 @@ fn resume<C>(
         }
         None => machine_applied.max(FORMATION_INDEX.min(commit)),
     };
-    replica.apply = ApplyQueue::new(applied, commit);
+    let given = match applied < commit {
+        true if is_on(Bug::SkipAnEntryAfterARestart) => applied + 1,
+        _ if applied > group.compacted_index && is_on(Bug::ApplyTwiceAfterARestart) => applied - 1,
+        _ => applied,
+    };
+    replica.apply = ApplyQueue::new(given, commit);
     replica.apply.set_shown(machine_applied);
     replica.snapshots.start(group.compacted_index, machine_applied);
     replica.snapshots.needs_state = unrestored.is_none() && applied < group.compacted_index;
@@ -186,6 +192,18 @@ fn resume<C>(
     Ok(())
 }
 
+fn remembered(group: &RecoveredGroup) -> HardState {
+    let mut hard_state = group.hard_state;
+    if hard_state.vote != 0 && is_on(Bug::ForgetTheVote) {
+        hard_state.vote = 0;
+    }
+    let log_term = group.terms.last().map_or(group.compacted_term, |(term, _)| *term);
+    if hard_state.term > log_term && is_on(Bug::ForgetTheTerm) {
+        hard_state = HardState { term: log_term, vote: 0, ..hard_state };
+    }
+    hard_state
+}
+
 /// Whether an on-disk machine has everything that was compacted. Its own index may be before that of the last entry which
 /// was: it is not shown entries of the library's own.
 fn lacks_nothing<C>(replica: &Replica<C>, machine_applied: Index) -> bool {
@@ -204,7 +222,8 @@ fn fold<C>(
     while next <= to {
         let entries = storage.read_now(next, to + 1, FOLD_BYTES_MAX)?;
         for entry in &entries {
-            if entry.entry_type != EntryType::EntryNormal {
+            let is_configuration = entry.entry_type != EntryType::EntryNormal;
+            if is_configuration && !is_on(Bug::ForgetTheConfigurationAtRestart) {
                 let (change, membership) = ConfChange::from_bytes(&entry.data)?;
                 replica.membership = membership;
                 replica.history.push_back((entry.index, change.membership().clone()));
@@ -235,7 +254,7 @@ pub fn make_raft<C>(
         commit: hard_state.commit,
         ..eraftpb::HardState::default()
     };
-    storage.set_initial(raft_hard_state, replica.membership.conf_state());
+    storage.set_initial(raft_hard_state, configuration(replica));
     replica.window = window::messages_max(options, 0);
     let config = Config {
         id: replica.meta.raft_id,
@@ -259,6 +278,21 @@ pub fn make_raft<C>(
     replica.raft = Some(raft);
     replica.campaign_if_alone();
     Ok(())
+}
+
+/// Who votes, as raft-rs is told at its start.
+fn configuration<C>(replica: &Replica<C>) -> ConfState {
+    let mut configuration = replica.membership.conf_state();
+    if !configuration.learners.is_empty() && is_on(Bug::CountTheVotesOfLearners) {
+        let learners = configuration.take_learners();
+        configuration.mut_voters().extend(learners);
+    }
+    if replica.membership.is_joint() && is_on(Bug::ForgetTheOldHalf) {
+        configuration.clear_voters_outgoing();
+        let learners = configuration.take_learners_next();
+        configuration.mut_learners().extend(learners);
+    }
+    configuration
 }
 
 /// Begins the log of a group that was just formed, on each of its initial members alike.

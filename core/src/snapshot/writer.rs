@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::io_error;
 use super::manifest::{ChunkHash, Manifest, SnapshotKind, SnapshotPoint, CHUNKS_MAX, CHUNK_BYTES};
 use super::store::{SnapshotStore, MANIFEST_FILE, NEW_MANIFEST_FILE, STREAM_FILE};
+use crate::deliberate::{is_on, Bug};
 use crate::disk::{File, OpenMode};
 use crate::error::{Code, Error, Result};
 
@@ -108,7 +109,9 @@ impl SnapshotWriter {
         if kind == SnapshotKind::Full {
             self.flush_chunk()?;
             self.open_file()?;
-            self.sync()?;
+            if confirmed || !is_on(Bug::AnnounceASnapshotBeforeItIsDurable) {
+                self.sync()?;
+            }
         }
         if let Some(failure) = self.failure.take() {
             return Err(failure);
