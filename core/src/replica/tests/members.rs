@@ -6,6 +6,7 @@ use super::world::{learner, options, World};
 use crate::error::{Code, Outcome};
 use crate::group::MemberRole;
 use crate::ids::{NodeId, Uuid};
+use crate::machine::MachineKind;
 use crate::replica::{Event, MemberChange, ReplicaOptions, Role};
 
 fn voter(node_id: NodeId) -> MemberChange {
@@ -288,4 +289,32 @@ fn a_transfer_to_a_node_that_does_not_answer_fails_and_the_leader_goes_on() {
     let call = world.propose(3, "x");
     world.settle();
     assert!(world.outcome(call).is_ok());
+}
+
+#[test]
+fn a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_next_start() {
+    let mut world = World::of(3);
+    world.node_mut(3).options.machine_kind = MachineKind::OnDisk;
+    world.settle();
+    world.restart(3).unwrap();
+    world.elect(1);
+    let (membership, commit) = {
+        let durable = &world.node(3).durable;
+        (durable.membership.clone(), durable.hard_state.commit)
+    };
+    world.change(1, vec![learner(4)]);
+    world.settle();
+    world.propose(1, "after");
+    world.settle();
+    world.sync_machine(3);
+    let before = roles(&world, 3);
+    assert_eq!(before.len(), 4);
+    world.crash(3);
+    // Neither record is synced for its own sake: a power cut may leave the older ones.
+    let durable = &mut world.node_mut(3).durable;
+    durable.membership = membership;
+    durable.hard_state.commit = commit;
+    *world.node(3).log.lock().unwrap() = world.node(3).durable.clone();
+    world.restart(3).unwrap();
+    assert_eq!(roles(&world, 3), before);
 }
