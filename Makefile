@@ -82,6 +82,13 @@ test-python: setup
 
 test-java: setup
 	bindings/java/run-tests
+.PHONY: test-deliberate-bugs
+test: test-deliberate-bugs
+# Such as BUGS="SkipTheSync ForgetTheVote"; all, if empty.
+BUGS ?=
+test-deliberate-bugs: setup ## break every rule of core/src/deliberate.rs, and see a test fail
+	$(CARGO) test --locked -p libraft-sim --features deliberate-bugs --test deliberate_bugs -- $(BUGS)
+
 .PHONY: test-conformance conformance-accept exit-matrix demo-mixed
 test: test-conformance
 test-conformance: setup

@@ -153,6 +153,9 @@ fn resume<C>(
         replica.history.push_back((index, group.membership.clone()));
     }
     fold(replica, &storage, group.membership_index.max(group.compacted_index), commit)?;
+    if replica.membership.is_joint() && is_on(Bug::ForgetTheOldHalf) {
+        replica.membership = replica.membership.after_joint();
+    }
     let unrestored = group.unrestored.filter(|(snapshot, _)| !snapshot.is_nil());
     let applied = match unrestored {
         Some((_, index)) => index,
@@ -286,11 +289,6 @@ fn configuration<C>(replica: &Replica<C>) -> ConfState {
     if !configuration.learners.is_empty() && is_on(Bug::CountTheVotesOfLearners) {
         let learners = configuration.take_learners();
         configuration.mut_voters().extend(learners);
-    }
-    if replica.membership.is_joint() && is_on(Bug::ForgetTheOldHalf) {
-        configuration.clear_voters_outgoing();
-        let learners = configuration.take_learners_next();
-        configuration.mut_learners().extend(learners);
     }
     configuration
 }
