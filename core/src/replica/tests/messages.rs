@@ -261,3 +261,42 @@ fn a_panic_puts_one_replica_out_of_service_and_answers_its_calls() {
     world.step(2, Event::Persisted { number: 99 });
     world.step(2, Event::Applied { results: vec![] });
 }
+
+#[test]
+fn the_answer_to_a_read_of_an_earlier_boot_answers_none_of_this_one() {
+    let mut world = World::formed(3);
+    world.settle();
+    world.read_index(2);
+    let asked = world.network.pop_front().expect("the leader is asked");
+    world.deliver(asked);
+    world.crash(2);
+    world.restart(2).unwrap();
+    // The others go on without node 2, and the leader works its read index out.
+    let newer = world.propose(1, "newer");
+    let mut answer = None;
+    for _ in 0..10 {
+        [1, 3].into_iter().for_each(|node_id| {
+            world.sync(node_id);
+            world.work(node_id);
+        });
+        while let Some(packet) = world.network.pop_front() {
+            match &packet.envelope.body {
+                PeerMessage::ReadIndex { .. } => answer = Some(packet),
+                _ if packet.to != 2 => world.deliver(packet),
+                _ => {}
+            }
+        }
+    }
+    let newer = world.outcome(newer).as_ref().unwrap().index;
+    world.tick(1);
+    let heartbeat = world.network.iter().position(|packet| packet.to == 2).unwrap();
+    let heartbeat = world.network.remove(heartbeat).unwrap();
+    world.deliver(heartbeat);
+    let read = world.read_index(2);
+    world.deliver(answer.expect("the leader answered the earlier boot"));
+    assert!(!world.is_done(read));
+    for _ in 0..3 {
+        world.settle();
+    }
+    assert!(world.outcome(read).as_ref().unwrap().index >= newer);
+}
