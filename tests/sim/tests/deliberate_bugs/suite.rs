@@ -1,0 +1,71 @@
+//! The tests of other packages, built with the deliberate bugs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use libraft::deliberate::Bug;
+
+use super::table::{By, Row, Suite};
+
+/// The programs that hold the tests.
+pub struct Suites {
+    programs: BTreeMap<Suite, PathBuf>,
+}
+
+/// A test that has run.
+pub struct Run {
+    pub has_failed: bool,
+    pub output: String,
+}
+
+impl Run {
+    pub fn has_reached(&self, bug: Bug) -> bool {
+        self.output.contains(&format!("deliberate bug reached: {bug:?}"))
+    }
+}
+
+impl Suites {
+    /// Builds those that are wanted.
+    pub fn build(rows: &[&Row]) -> Suites {
+        let mut programs = BTreeMap::new();
+        for row in rows {
+            let By::Test(suite, _) = row.by;
+            programs.entry(suite).or_insert_with(|| build(suite));
+        }
+        Suites { programs }
+    }
+
+    /// Runs a test in a process of its own, with a bug or with none.
+    pub fn run(&self, by: By, bug: Option<Bug>) -> Run {
+        let By::Test(suite, test) = by;
+        let mut command = Command::new(&self.programs[&suite]);
+        command.current_dir(suite.folder()).args(["--exact", test, "--test-threads", "1"]);
+        command.env_remove("LIBRAFT_DELIBERATE_BUG");
+        if let Some(bug) = bug {
+            command.env("LIBRAFT_DELIBERATE_BUG", format!("{bug:?}"));
+        }
+        let ended = command.output().expect("a test that was built can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let output = text(&ended.stdout) + &text(&ended.stderr);
+        // A name that no test has would pass.
+        assert!(output.contains("running 1 test\n"), "there is no test {test}:\n{output}");
+        Run { has_failed: !ended.status.success(), output }
+    }
+}
+
+fn build(suite: Suite) -> PathBuf {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--locked", "--quiet", "--no-run", "--message-format", "json"]);
+    command.args(["--features", "libraft/deliberate-bugs"]).args(suite.target());
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = command.output().expect("cargo, which runs this test, can be run");
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{suite:?} does not build:\n{errors}");
+    let messages = String::from_utf8_lossy(&built.stdout);
+    let name = format!("\"name\":\"{}\"", suite.name());
+    let is_program = |line: &&str| line.contains("\"executable\":\"") && line.contains(&name);
+    let message = messages.lines().find(is_program).expect("cargo says what it built");
+    let (_, path) = message.split_once("\"executable\":\"").expect("it was looked for");
+    PathBuf::from(path.split('"').next().expect("a path ends"))
+}

@@ -1,0 +1,169 @@
+//! Which test finds which bug out. `docs/testing.md` has the same table in words.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use libraft::deliberate::Bug;
+
+/// A bug, and who finds it out.
+pub struct Row {
+    pub bug: Bug,
+    pub by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// A test, by its name.
+    Test(Suite, &'static str),
+}
+
+/// A program with tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suite {
+    /// The unit tests of `core`.
+    Core,
+}
+
+impl Suite {
+    /// What cargo is told to build.
+    pub fn target(self) -> &'static [&'static str] {
+        match self {
+            Suite::Core => &["-p", "libraft", "--lib"],
+        }
+    }
+
+    /// What cargo calls the program that it builds.
+    pub fn name(self) -> &'static str {
+        match self {
+            Suite::Core => "libraft",
+        }
+    }
+
+    pub fn folder(self) -> PathBuf {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+        match self {
+            Suite::Core => root.join("core"),
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Test(_, name) => f.write_str(name),
+        }
+    }
+}
+
+const LOG: By = core(
+    "log::tests::random::whatever_happens_the_acknowledged_records_are_there_and_nothing_truncated_comes_back",
+);
+const REPLICA: By =
+    core("replica::tests::random::whatever_happens_all_apply_the_same_and_calls_tell_the_truth");
+const TRANSCRIPTS: By = core("replica::tests::transcript::the_transcripts_tell_what_happens");
+
+const fn core(test: &'static str) -> By {
+    By::Test(Suite::Core, test)
+}
+
+const fn row(bug: Bug, by: By) -> Row {
+    Row { bug, by }
+}
+
+pub const TABLE: &[Row] = &[
+    row(Bug::SkipTheSync, LOG),
+    row(Bug::PassOverAFailedSync, core("log::tests::space::a_failed_sync_is_final")),
+    row(Bug::SameSaltAfterRecycling, LOG),
+    row(Bug::ReleaseBeforeTheCheckpointIsSynced, LOG),
+    row(Bug::MoveBeforeTheRestIsDurable, LOG),
+    row(
+        Bug::KeepTruncatedInTheCheckpoint,
+        core("log::tests::checkpoint::entries_overwritten_in_the_checkpoint_do_not_come_back_from_it"),
+    ),
+    row(Bug::ReplayTheCheckpointOverTheJournal, LOG),
+    row(
+        Bug::TakeDamageForATornEnd,
+        core("log::tests::damage::a_flipped_bit_anywhere_in_a_sealed_journal_is_harmless_or_named"),
+    ),
+    row(Bug::TruncateOneTooFew, LOG),
+    row(
+        Bug::KeepTheBootCounter,
+        core("directory::layout::tests::a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut"),
+    ),
+    row(
+        Bug::AnnounceASnapshotBeforeItIsDurable,
+        core("snapshot::store::tests::a_crash_at_any_step_of_receiving_leaves_the_snapshot_that_the_log_continues"),
+    ),
+    row(Bug::AcknowledgeBeforeTheBarrier, REPLICA),
+    row(Bug::ForgetTheVote, TRANSCRIPTS),
+    row(Bug::ForgetTheTerm, REPLICA),
+    row(Bug::CommitWithoutAQuorum, REPLICA),
+    row(
+        Bug::TrustACommitBeyondTheLog,
+        core("replica::tests::messages::a_heartbeat_that_commits_beyond_the_log_is_refused"),
+    ),
+    row(
+        Bug::ForgetTheConfigurationAtRestart,
+        core(
+            "replica::tests::members::\
+             a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_next_start",
+        ),
+    ),
+    row(Bug::LoseTheMembershipOfASnapshot, REPLICA),
+    row(Bug::CountTheVotesOfLearners, REPLICA),
+    row(
+        Bug::ForgetTheOldHalf,
+        core(
+            "replica::tests::removal::\
+             one_of_two_goes_on_though_it_lost_power_right_after_it_removed_the_other",
+        ),
+    ),
+    row(
+        Bug::StayInTheJointConfiguration,
+        core("replica::tests::members::a_group_of_one_grows_to_three"),
+    ),
+    row(Bug::ReuseRaftIds, REPLICA),
+    row(Bug::IgnoreTheIncarnation, REPLICA),
+    row(
+        Bug::FormBeforeAllHaveStoredAll,
+        core("replica::tests::formation::a_member_that_was_wiped_while_the_group_formed_is_refused_with_a_reason"),
+    ),
+    row(Bug::ApplyTwiceAfterARestart, REPLICA),
+    row(Bug::SkipAnEntryAfterARestart, REPLICA),
+    row(Bug::DateASnapshotAhead, REPLICA),
+    row(Bug::CompactBeyondTheApplied, REPLICA),
+    row(
+        Bug::DropThePinOfASnapshot,
+        core("replica::tests::snapshots::the_log_that_a_peer_needs_after_its_snapshot_is_kept"),
+    ),
+    row(
+        Bug::RecordARestoreBeforeItIsDone,
+        core("replica::tests::snapshots::a_snapshot_that_was_installed_but_not_restored_is_restored_at_the_start"),
+    ),
+    row(Bug::ReuseProposalIds, REPLICA),
+    row(
+        Bug::ReuseReadIds,
+        core("replica::tests::messages::the_answer_to_a_read_of_an_earlier_boot_answers_none_of_this_one"),
+    ),
+    row(Bug::ForwardTwice, REPLICA),
+    row(Bug::RejectWhatIsUnknown, REPLICA),
+    row(Bug::RejectTheTermOfTheApplied, REPLICA),
+    row(Bug::AnswerAnotherCall, REPLICA),
+    row(Bug::LoseTheCompletionsOfTheOverwritten, REPLICA),
+    row(
+        Bug::AdmitAnyBytes,
+        core("replica::tests::calls::limits_on_pending_calls_and_bytes_are_answered_busy"),
+    ),
+    row(
+        Bug::AnswerReadsBeforeTheApply,
+        core(
+            "replica::tests::calls::\
+             a_read_waits_until_this_nodes_machine_has_applied_what_was_committed_before_it",
+        ),
+    ),
+    row(Bug::ReadBeforeACommitInTheTerm, REPLICA),
+    row(
+        Bug::ReadWithoutAQuorum,
+        core("replica::tests::calls::a_leader_that_is_cut_off_serves_no_reads"),
+    ),
+];
