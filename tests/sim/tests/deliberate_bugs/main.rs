@@ -1,5 +1,5 @@
-//! Tests the tests: breaks each rule of `core/src/deliberate.rs`, one at a time and in processes of their own, and wants
-//! to see it found out by what `table.rs` says, which passes when nothing is broken.
+//! Tests the tests: breaks each rule of `core/src/deliberate.rs`, one at a time and in processes of their own, and
+//! wants to see it found out by what `table.rs` says, which passes when nothing is broken.
 //!
 //! `make test-deliberate-bugs BUGS="SkipTheSync ForgetTheVote"` tries some of them only.
 
@@ -53,7 +53,7 @@ fn is_wanted(bug: Bug, names: &[String]) -> bool {
 
 /// Runs everything that is to find a bug, once and without one. Returns what fails.
 fn with_nothing_broken(suites: &Suites, rows: &[&Row]) -> Vec<String> {
-    let mut tests: Vec<By> = rows.iter().map(|row| row.by).collect();
+    let mut tests: Vec<By> = rows.iter().flat_map(|row| row.by).copied().collect();
     tests.sort();
     tests.dedup();
     let outcomes = in_parallel(&tests, |by| suites.run(*by, None));
@@ -64,23 +64,25 @@ fn with_nothing_broken(suites: &Suites, rows: &[&Row]) -> Vec<String> {
 /// Tries the bugs, and prints the table of what came of them. Returns how many were not found out.
 fn try_all(suites: &Suites, rows: &[&Row]) -> usize {
     println!("{:38} {:8} found out by", "bug", "reached");
-    let outcomes = in_parallel(rows, |row| {
-        let outcome = try_one(suites, row);
+    let trials = rows.iter().flat_map(|row| row.by.iter().map(|by| (row.bug, *by)));
+    let trials: Vec<(Bug, By)> = trials.collect();
+    let outcomes = in_parallel(&trials, |(bug, by)| {
+        let outcome = try_one(suites, *bug, *by);
         let reached = if outcome.was_reached { "yes" } else { "NO" };
         let verdict = outcome.verdict.as_deref().unwrap_or_else(|missed| missed);
-        println!("{:38} {reached:8} {verdict}", format!("{:?}", row.bug));
+        println!("{:38} {reached:8} {verdict}", format!("{bug:?}"));
         outcome
     });
     outcomes.iter().filter(|outcome| !outcome.was_reached || outcome.verdict.is_err()).count()
 }
 
-fn try_one(suites: &Suites, row: &Row) -> Outcome {
-    let run = suites.run(row.by, Some(row.bug));
+fn try_one(suites: &Suites, bug: Bug, by: By) -> Outcome {
+    let run = suites.run(by, Some(bug));
     let verdict = match run.has_failed {
-        true => Ok(row.by.to_string()),
-        false => Err(format!("NOBODY: {} passes", row.by)),
+        true => Ok(by.to_string()),
+        false => Err(format!("NOT by {by}, which passes")),
     };
-    Outcome { was_reached: run.has_reached(row.bug), verdict }
+    Outcome { was_reached: run.has_reached(bug), verdict }
 }
 
 /// Does `work` for all items, on a few threads; the results are in the order of the items.

@@ -29,19 +29,19 @@ impl Suites {
     /// Builds those that are wanted.
     pub fn build(rows: &[&Row]) -> Suites {
         let mut programs = BTreeMap::new();
-        for row in rows {
-            let By::Test(suite, _) = row.by;
-            programs.entry(suite).or_insert_with(|| build(suite));
+        for By::Test { suite, .. } in rows.iter().flat_map(|row| row.by) {
+            programs.entry(*suite).or_insert_with(|| build(*suite));
         }
         Suites { programs }
     }
 
     /// Runs a test in a process of its own, with a bug or with none.
     pub fn run(&self, by: By, bug: Option<Bug>) -> Run {
-        let By::Test(suite, test) = by;
+        let By::Test { suite, module, name } = by;
+        let test = if module.is_empty() { name.to_string() } else { format!("{module}::{name}") };
         let mut command = Command::new(&self.programs[&suite]);
-        command.current_dir(suite.folder()).args(["--exact", test, "--test-threads", "1"]);
-        command.env_remove("LIBRAFT_DELIBERATE_BUG");
+        command.current_dir(suite.folder()).args(["--exact", &test, "--test-threads", "1"]);
+        command.env_remove("LIBRAFT_DELIBERATE_BUG").envs(suite.settings().iter().copied());
         if let Some(bug) = bug {
             command.env("LIBRAFT_DELIBERATE_BUG", format!("{bug:?}"));
         }
