@@ -1,4 +1,4 @@
-//! Which chore is due, and what follows from one that has run; and how much may still be appended.
+//! Which chore is due, and what follows from one that has run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 /// compactions.
 const READY_SEGMENTS: usize = 2;
 /// More are deleted.
-const READY_SEGMENTS_MAX: usize = 3;
+pub(super) const READY_SEGMENTS_MAX: usize = 3;
 /// A checkpoint may take this many times its live bytes, and this many bytes more, before it is
 /// made anew.
 const CHECKPOINT_FACTOR: u64 = 3;
@@ -36,7 +36,7 @@ pub(super) struct Housekeeping {
     plan: Option<(MovePlan, u64)>,
     is_renewal_due: bool,
     /// What was available when something failed for want of space: it waits until there is more.
-    starved_at: Option<u64>,
+    pub starved_at: Option<u64>,
     /// The last chore was a measurement: the next one waits until it is asked for twice.
     was_measured: bool,
     /// The checkpoint is made anew above this.
@@ -154,23 +154,6 @@ impl Log {
         } else {
             None
         }
-    }
-
-    fn ready_segments(&self) -> usize {
-        (self.ready_bytes / self.options.segment_bytes) as usize
-    }
-
-    /// What the journal may still allocate.
-    pub(super) fn growth_bytes(&self) -> u64 {
-        if self.housekeeping.starved_at.is_some() {
-            return 0;
-        }
-        let segment_bytes = self.options.segment_bytes;
-        let segments_max = 2 * self.options.segments_max + READY_SEGMENTS_MAX;
-        let segments = self.live.len() + self.ready_segments();
-        let free = self.housekeeping.available_bytes.saturating_sub(self.options.free_bytes_min);
-        let more = (free / segment_bytes).min(segments_max.saturating_sub(segments) as u64);
-        more * segment_bytes
     }
 
     /// The move that is due, once all that it takes for granted is durable.

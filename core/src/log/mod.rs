@@ -17,6 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Index};
 use crate::planted;
 
+mod admission;
 mod assembly;
 mod barrier;
 mod batch;
@@ -36,6 +37,7 @@ mod segment;
 mod sled_checkpoint;
 mod state;
 
+pub use admission::Admission;
 pub use barrier::{Barrier, FinishedBarrier};
 pub use chore::{Chore, FinishedChore};
 pub use record::{HardState, LogId, Record, RecoveredGroup};
@@ -318,20 +320,6 @@ impl Log {
         self.is_sealed = kind == Kind::Seal;
     }
 
-    /// Whether `bytes` more of entries may be appended. Asked *before* raft-rs sees a proposal or
-    /// an append, since nothing can be undone afterwards. Hard states and compactions are never
-    /// refused: space is kept for them.
-    pub fn admits(&self, bytes: u64) -> bool {
-        if self.failed.is_some() {
-            return false;
-        }
-        // Every barrier fills up a block, and every entry has a head of a few bytes.
-        let wanted = bytes.saturating_add(bytes / 8).saturating_add(2 * BLOCK_BYTES as u64);
-        let spare = self.options.segment_bytes;
-        let promised = self.pending.bytes() + self.barrier_bytes + spare;
-        promised.saturating_add(wanted) <= self.room + self.ready_bytes + self.growth_bytes()
-    }
-
     /// Why the log is out of service, if it is.
     pub fn failure(&self) -> Option<Error> {
         self.failed.clone()
@@ -444,7 +432,7 @@ impl Log {
             journal_bytes: live + self.ready_bytes,
             checkpoint_bytes: self.housekeeping.disk_bytes,
             segments: self.live.len(),
-            full: !self.admits(0),
+            full: self.admission(0) == Admission::Full,
         }
     }
 

@@ -27,7 +27,7 @@ use super::storage::ReplicaStorage;
 use crate::error::{Code, Error, Outcome, Result};
 use crate::group::GroupStatus;
 use crate::ids::{GroupId, Index, NodeId, RaftId, Uuid};
-use crate::log::{EntryReader, RecoveredGroup};
+use crate::log::{Admission, EntryReader, RecoveredGroup};
 use crate::machine::MachineKind;
 use crate::options::InitialMember;
 
@@ -109,7 +109,7 @@ pub struct Replica<C> {
     /// Ticks since the start.
     pub(super) now: u64,
     /// Whether the log admits entries.
-    pub(super) space: bool,
+    pub(super) admission: Admission,
     /// The messages in flight to one peer that raft-rs was last told to allow.
     pub(super) window: usize,
     /// The number of the effects that the newest configuration is recorded with.
@@ -179,7 +179,7 @@ impl<C> Replica<C> {
             transfer: None,
             out: Effects::new(),
             now: 0,
-            space: true,
+            admission: Admission::Admitted,
             window: 0,
             configuration_number: 0,
             refused_messages: 0,
@@ -279,7 +279,7 @@ impl<C> Replica<C> {
             Event::SnapshotSent { to, succeeded } => self.snapshot_sent(to, succeeded),
             Event::Unreachable { node_id } => self.unreachable(node_id),
             Event::NotSent { envelope } => self.not_sent(envelope),
-            Event::Space { admits } => self.space = admits,
+            Event::Space { admission } => self.admission = admission,
             Event::Stop { error } => self.stop(error),
         }
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::message::{Envelope, PeerIdentity};
 use crate::error::{Error, Result};
 use crate::ids::{Index, NodeId, RaftId, Term, Uuid};
+use crate::log::Admission;
 
 /// Something that happened. `C` is whatever the caller wants back when a call completes.
 pub enum Event<C> {
@@ -94,7 +95,7 @@ pub enum Event<C> {
     },
     /// The log admits entries again, or no longer.
     Space {
-        admits: bool,
+        admission: Admission,
     },
     /// Storage failed for good: the replica neither votes nor acknowledges any more.
     StorageFailed {

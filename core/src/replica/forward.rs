@@ -144,9 +144,8 @@ impl<C> Replica<C> {
 
     /// Why the leader takes no proposals now, if it does not.
     fn overload(&self) -> Option<Error> {
-        if !self.space {
-            let message = "the leader's disk is full; service resumes when space returns";
-            return Some(Error::rejected(Code::NoSpace, message));
+        if let Some(refusal) = self.admission.refusal() {
+            return Some(refusal);
         }
         if self.apply.unapplied_bytes() > self.options.unapplied_bytes_max {
             let message = "the leader's state machine is too far behind; try later";

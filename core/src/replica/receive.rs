@@ -10,6 +10,7 @@ use super::start;
 use super::validate;
 use crate::deliberate::{is_on, Bug};
 use crate::ids::{NodeId, RaftId, Uuid, NUMBER_LIMIT};
+use crate::log::Admission;
 
 /// Senders remembered that are newer than this replica's membership.
 const CONTACTS_MAX: usize = 16;
@@ -147,7 +148,10 @@ impl<C> Replica<C> {
             return self.drop_message(reason);
         }
         let kind = message.get_msg_type();
-        if kind == MessageType::MsgAppend && !message.entries.is_empty() && !self.space {
+        if kind == MessageType::MsgAppend
+            && !message.entries.is_empty()
+            && self.admission != Admission::Admitted
+        {
             // An append cannot be undone, so it waits until the log has room for it.
             return;
         }

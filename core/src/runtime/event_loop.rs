@@ -15,9 +15,9 @@ use super::inbox::{Command, GroupKey, Taken};
 use super::node_handle::NodeHandle;
 use super::random::Random;
 use super::system::Network;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::ids::{GroupId, Index};
-use crate::log::{Barrier, FinishedBarrier, Log, Lsn, Record};
+use crate::log::{Admission, Barrier, FinishedBarrier, Log, Lsn, Record};
 use crate::replica::{Effects, Envelope, Event, PeerIdentity, PeerMessage};
 use crate::runtime::call::Call;
 use crate::transport::Inbound;
@@ -61,7 +61,8 @@ pub(crate) struct EventLoop {
     pub(super) chore_running: bool,
     /// The log may have housekeeping to do: after every barrier, chore and tick.
     pub(super) chore_due: bool,
-    pub(super) admits: bool,
+    /// What the replicas were told.
+    pub(super) admission: Admission,
     pub(super) failure: Option<Error>,
     pub(super) closing: bool,
     pub(super) random: Random,
@@ -170,8 +171,9 @@ impl EventLoop {
         match arrived {
             Inbound::Message { peer, envelope } => {
                 let bytes = entry_bytes(&envelope);
-                if bytes > 0 && !self.log.admits(bytes) {
-                    return self.without_space(peer, envelope);
+                let admission = self.log.admission(bytes);
+                if bytes > 0 && admission != Admission::Admitted {
+                    return self.without_space(peer, envelope, admission);
                 }
                 if let Some(key) = self.keys.get(&envelope.group_id).copied() {
                     self.step(key, Event::Message { peer, envelope });
@@ -191,13 +193,13 @@ impl EventLoop {
 
     /// There is no space for what came. An append is as if it were lost: it cannot be undone once raft-rs has seen it.
     /// Proposals are refused by the replica, so that whoever made them need not wait for the end of their time.
-    fn without_space(&mut self, peer: PeerIdentity, envelope: Envelope) {
+    fn without_space(&mut self, peer: PeerIdentity, envelope: Envelope, admission: Admission) {
         let PeerMessage::Propose { .. } = envelope.body else { return };
         let Some(key) = self.keys.get(&envelope.group_id).copied() else { return };
-        self.step(key, Event::Space { admits: false });
+        self.step(key, Event::Space { admission });
         self.step(key, Event::Message { peer, envelope });
         self.settle();
-        self.step(key, Event::Space { admits: self.admits });
+        self.step(key, Event::Space { admission: self.admission });
     }
 
     /// Hands what the program and other threads want to the replicas.
@@ -214,17 +216,38 @@ impl EventLoop {
             }
         }
         for (key, timeout_ticks, proposals) in taken.proposals.drain(..) {
-            let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
-            let event = Event::Propose { proposals, timeout_ticks };
-            match self.log.admits(bytes as u64) {
-                true => self.step(key, event),
-                false => self.refuse(key, event, no_space()),
-            }
+            self.propose(key, proposals, timeout_ticks);
         }
         for key in stops {
             self.stop_group(key);
         }
         self.taken = taken;
+    }
+
+    /// Hands proposals to their replica, as far as there is room for them in the log.
+    fn propose(&mut self, key: GroupKey, mut proposals: Vec<(Bytes, Call)>, timeout_ticks: u64) {
+        let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
+        let refusal = self.log.admission(bytes as u64).refusal();
+        let refused = match &refusal {
+            Some(_) => proposals.split_off(self.fitting(&proposals)),
+            None => Vec::new(),
+        };
+        if !proposals.is_empty() {
+            self.step(key, Event::Propose { proposals, timeout_ticks });
+        }
+        if let Some(error) = refusal {
+            self.refuse(key, Event::Propose { proposals: refused, timeout_ticks }, error);
+        }
+    }
+
+    /// How many of the proposals, from the first one on, the log has room for.
+    fn fitting(&self, proposals: &[(Bytes, Call)]) -> usize {
+        let mut bytes = 0;
+        let fits = |(payload, _): &&(Bytes, Call)| {
+            bytes += payload.len() as u64;
+            self.log.admits(bytes)
+        };
+        proposals.iter().take_while(fits).count()
     }
 
     /// Gives every replica its tick. After a pause of the process there is one tick, not many: a member that slept must
@@ -305,11 +328,4 @@ fn entry_bytes(envelope: &Envelope) -> u64 {
         _ => return 0,
     };
     bytes as u64
-}
-
-fn no_space() -> Error {
-    Error::rejected(
-        Code::NoSpace,
-        "the disk of the log is full: proposals are accepted again when space is freed",
-    )
 }

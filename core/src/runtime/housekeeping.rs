@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::errands::guarded;
 use super::event_loop::EventLoop;
 use crate::ids::NodeId;
+use crate::log::Admission;
 use crate::replica::{Event, PeerIdentity};
 
 /// How long a node without work waits before the journal is sealed.
@@ -36,18 +37,22 @@ impl EventLoop {
 
     /// Tells every replica when the log no longer admits entries, or does again.
     pub(super) fn update_space(&mut self) {
-        let admits = self.log.admits(0);
-        if admits == self.admits {
+        let admission = self.log.admission(0);
+        if admission == self.admission {
             return;
         }
-        self.admits = admits;
-        if admits {
-            tracing::info!("the disk has space again");
-        } else {
-            tracing::error!("the disk is full: proposals are refused until there is space");
+        match admission {
+            Admission::Admitted => tracing::info!("the log takes proposals again"),
+            Admission::Behind => {
+                tracing::warn!("the log is behind: proposals are refused until it has caught up")
+            }
+            Admission::Full => {
+                tracing::error!("the disk is full: proposals are refused until there is space")
+            }
         }
+        self.admission = admission;
         for key in self.keys_of_running_groups() {
-            self.step(key, Event::Space { admits });
+            self.step(key, Event::Space { admission });
         }
     }
 

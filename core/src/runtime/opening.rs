@@ -23,7 +23,7 @@ use super::thread;
 use crate::directory::{Directory, Identity};
 use crate::disk::{Disk, FileSystem};
 use crate::error::{Code, Error, Result};
-use crate::log::{Log, LogOptions, RecoveredGroup};
+use crate::log::{Admission, Log, LogOptions, RecoveredGroup};
 use crate::machine::StateMachine;
 use crate::options::{GroupOptions, NodeOptions};
 use crate::replica::{Effects, PeerIdentity};
@@ -141,7 +141,7 @@ pub(super) fn assemble(
         peers_changed: false,
         chore_running: false,
         chore_due: true,
-        admits: true,
+        admission: Admission::Admitted,
         failure: None,
         closing: false,
         random,

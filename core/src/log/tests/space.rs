@@ -1,7 +1,8 @@
 //! Full disks and failing ones.
 
+use super::super::housekeeping::READY_SEGMENTS_MAX;
 use super::super::*;
-use super::{entries, open};
+use super::{entries, open, small};
 use crate::disk::MemoryDisk;
 
 const SEGMENT: u64 = 64 << 10;
@@ -41,6 +42,50 @@ fn a_full_disk_refuses_entries_not_hard_states_and_service_resumes_when_space_re
     log.barrier().unwrap();
     let (_, groups) = open(&disk.crash(1), 2).unwrap();
     assert_eq!((groups[0].last_index, groups[0].hard_state.term), (next + 2, 9));
+}
+
+/// With the smallest segments that a node may have.
+fn open_large(disk: &MemoryDisk) -> Log {
+    let options = LogOptions { segment_bytes: 1 << 20, segments_max: 2, ..small() };
+    Log::open(Arc::new(disk.clone()), options).unwrap().0
+}
+
+#[test]
+fn a_journal_that_housekeeping_does_not_keep_up_with_is_behind_and_not_full() {
+    let mut log = open_large(&MemoryDisk::new());
+    let log_id = log.create_group(1);
+    log.barrier().unwrap();
+    let mut next = 1;
+    while log.admits(500_000) {
+        assert!(next < 1_000, "the journal must not grow without end");
+        log.append(log_id, entries(next, 1, 1, 500_000), true);
+        next += 1;
+        log.barrier().unwrap();
+    }
+    assert_eq!(log.admission(500_000), Admission::Behind);
+    assert_eq!(log.admission(500_000).refusal().map(|error| error.code), Some(Code::Busy));
+    assert!(!log.status().full, "there is space on the disk");
+    log.append(log_id, Record::Compact { index: next - 1, term: 1 }, true);
+    log.barrier().unwrap();
+    log.chores().unwrap();
+    assert!(log.admits(500_000), "{:?}", log.status());
+}
+
+#[test]
+fn an_entry_of_the_largest_size_finds_room_however_small_the_segments_are() {
+    let mut log = open_large(&MemoryDisk::new());
+    let log_id = log.create_group(1);
+    log.barrier().unwrap();
+    log.chores().unwrap();
+    for index in 1..4 {
+        assert_eq!(log.admission(33 << 20), Admission::Admitted);
+        log.append(log_id, entries(index, 1, 1, 33 << 20), true);
+        log.append(log_id, Record::Compact { index, term: 1 }, true);
+        log.barrier().unwrap();
+        log.chores().unwrap();
+    }
+    let segments = log.options.segments_max + READY_SEGMENTS_MAX;
+    assert!(log.status().journal_bytes <= (segments as u64) << 20, "{:?}", log.status());
 }
 
 #[test]

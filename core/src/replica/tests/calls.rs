@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::world::{options, World};
 use crate::error::{Code, Error, Outcome};
+use crate::log::Admission;
 use crate::replica::{Event, PeerMessage, ReplicaOptions, Role};
 
 #[test]
@@ -229,13 +230,13 @@ fn a_machine_that_lags_makes_the_leader_busy() {
 #[test]
 fn a_full_disk_refuses_proposals_and_service_resumes_with_space() {
     let mut world = World::formed(3);
-    world.step(1, Event::Space { admits: false });
+    world.step(1, Event::Space { admission: Admission::Full });
     let own = world.propose(1, "own");
     assert_eq!(world.code(own), (Code::NoSpace, Outcome::Rejected));
     let forwarded = world.propose(2, "forwarded");
     world.quiesce();
     assert_eq!(world.code(forwarded), (Code::NoSpace, Outcome::Rejected));
-    world.step(1, Event::Space { admits: true });
+    world.step(1, Event::Space { admission: Admission::Admitted });
     let call = world.propose(2, "again");
     world.settle();
     assert!(world.outcome(call).is_ok());
@@ -244,12 +245,12 @@ fn a_full_disk_refuses_proposals_and_service_resumes_with_space() {
 #[test]
 fn a_follower_without_space_lets_appends_pass_until_it_has_some() {
     let mut world = World::formed(3);
-    world.step(3, Event::Space { admits: false });
+    world.step(3, Event::Space { admission: Admission::Full });
     let call = world.propose(1, "x");
     world.settle();
     assert!(world.outcome(call).is_ok(), "two of three are enough");
     assert!(world.applied(3).is_empty());
-    world.step(3, Event::Space { admits: true });
+    world.step(3, Event::Space { admission: Admission::Admitted });
     for _ in 0..5 {
         world.settle();
     }
