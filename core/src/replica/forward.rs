@@ -15,6 +15,9 @@ use crate::ids::{Index, RaftId, Term};
 
 /// Bytes of proposals that go into raft-rs, or to the leader, in one message.
 const LEAVING_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of entries on their way to a leader's disk above which proposals wait: enough to keep the disk busy while the
+/// next ones are made ready, and little enough for one barrier to be no long one.
+const UNPERSISTED_BYTES_MAX: u64 = 4 << 20;
 /// Read indexes that a leader works out at the same time.
 const READS_MAX: usize = 1_024;
 const READ_CONTEXT_BYTES: usize = 24;
@@ -87,7 +90,7 @@ impl<C> Replica<C> {
         let Some(raft) = self.raft.as_ref() else { return false };
         let leads = raft.raft.state == StateRole::Leader;
         match leads {
-            true if raft.raft.lead_transferee.is_some() => false,
+            true if raft.raft.lead_transferee.is_some() || self.disk_room() == 0 => false,
             true => !self.forwarded.is_empty() || self.proposals.has_queued(),
             false => {
                 let leader = raft.raft.leader_id;
@@ -95,6 +98,11 @@ impl<C> Replica<C> {
                     || self.proposals.has_queued() && self.route(leader).is_some()
             }
         }
+    }
+
+    /// Bytes of proposals that are yet to be appended to a log.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.proposals.queue_bytes() + self.forwarded_bytes
     }
 
     /// Lets go what can leave: at the leader into raft-rs, else in messages to the leader. Without
@@ -118,9 +126,9 @@ impl<C> Replica<C> {
             self.proposals.reject_queued(&mut self.out.completions, || error.clone());
             return;
         }
-        self.append_forwarded();
-        self.forwarded_bytes = 0;
-        while self.proposals.has_queued() {
+        let mut disk_room = self.disk_room();
+        self.append_forwarded(&mut disk_room);
+        while self.proposals.has_queued() && disk_room > 0 {
             let next_bytes = self.proposals.next_bytes();
             let Some(room) = self.uncommitted_room().filter(|room| next_bytes <= *room) else {
                 let busy = || {
@@ -133,6 +141,8 @@ impl<C> Replica<C> {
             let room = room.min(LEAVING_BYTES_MAX);
             let first = self.proposals.next_sequence();
             let data = self.proposals.leave(own, boot, term, own, room);
+            let bytes: usize = data.iter().map(Bytes::len).sum();
+            disk_room = disk_room.saturating_sub(bytes as u64);
             if !self.append(data) {
                 for sequence in first..self.proposals.next_sequence() {
                     let error = Error::rejected(Code::Busy, "the leader did not take the proposal");
@@ -163,19 +173,28 @@ impl<C> Replica<C> {
         }
     }
 
-    fn append_forwarded(&mut self) {
-        while !self.forwarded.is_empty() {
+    /// How many bytes of entries may still be on their way to the leader's disk.
+    fn disk_room(&self) -> u64 {
+        UNPERSISTED_BYTES_MAX.saturating_sub(self.persist.entry_bytes())
+    }
+
+    /// Appends what followers handed over, as long as there is `disk_room`.
+    fn append_forwarded(&mut self, disk_room: &mut u64) {
+        while !self.forwarded.is_empty() && *disk_room > 0 {
             let Some(room) = self.uncommitted_room() else { return };
-            let mut bytes = 0;
-            let fits = |forwarded: &&Forwarded| {
-                let first = bytes == 0;
-                bytes += forwarded.data.len() as u64;
-                bytes <= room && (first || bytes <= LEAVING_BYTES_MAX)
-            };
-            let count = self.forwarded.iter().take_while(fits).count();
+            let (mut bytes, mut count) = (0, 0);
+            for forwarded in &self.forwarded {
+                let more = bytes + forwarded.data.len() as u64;
+                if more > room || count > 0 && more > LEAVING_BYTES_MAX {
+                    break;
+                }
+                (bytes, count) = (more, count + 1);
+            }
             if count == 0 {
                 return self.refuse_forwarded(Code::Busy);
             }
+            self.forwarded_bytes -= bytes;
+            *disk_room = disk_room.saturating_sub(bytes);
             let chunk: Vec<Forwarded> = self.forwarded.drain(..count).collect();
             if !self.append(chunk.iter().map(|forwarded| forwarded.data.clone()).collect()) {
                 let ids = chunk.iter().map(|forwarded| forwarded.id).collect();

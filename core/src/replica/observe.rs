@@ -58,6 +58,10 @@ impl<C> Replica<C> {
             _ if self.snapshots.needs_state || self.snapshots.installing.is_some() => {
                 "this replica waits for a snapshot".to_string()
             }
+            _ if self.leads() => {
+                "this replica leads it, and its disk lags behind, or most voters do not answer"
+                    .into()
+            }
             _ => match self.leader() {
                 Some(leader) => format!(
                     "node {} leads it, and did not answer, or this replica lags behind",

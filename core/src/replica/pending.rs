@@ -45,6 +45,7 @@ struct Slot<C> {
 
 pub struct Proposals<C> {
     queue: VecDeque<Queued<C>>,
+    queue_bytes: u64,
     queue_deadline_min: u64,
     runs: VecDeque<Run<C>>,
     /// Where the last match was found: entries are applied in the order in which they left.
@@ -59,6 +60,7 @@ impl<C> Proposals<C> {
     pub fn new(first_sequence: u64) -> Proposals<C> {
         Proposals {
             queue: VecDeque::new(),
+            queue_bytes: 0,
             queue_deadline_min: u64::MAX,
             runs: VecDeque::new(),
             cursor: 0,
@@ -75,6 +77,11 @@ impl<C> Proposals<C> {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The bytes of the payloads that have not left.
+    pub fn queue_bytes(&self) -> u64 {
+        self.queue_bytes
     }
 
     /// The sequence of the proposal that leaves next.
@@ -95,6 +102,7 @@ impl<C> Proposals<C> {
     pub fn enqueue(&mut self, payload: Bytes, completion: C, deadline: u64) {
         self.count += 1;
         self.bytes += payload.len() as u64;
+        self.queue_bytes += payload.len() as u64;
         self.queue_deadline_min = self.queue_deadline_min.min(deadline);
         self.queue.push_back(Queued { payload, completion, deadline });
     }
@@ -127,6 +135,7 @@ impl<C> Proposals<C> {
             ProposalId { raft_id, boot, sequence: self.next_sequence }.write(&mut buffer);
             self.next_sequence += 1;
             buffer.extend_from_slice(&queued.payload);
+            self.queue_bytes -= queued.payload.len() as u64;
             ends.push(buffer.len());
             deadline_min = deadline_min.min(queued.deadline);
             slots.push(Slot {
@@ -154,6 +163,7 @@ impl<C> Proposals<C> {
             self.bytes -= queued.payload.len() as u64;
             done.push((queued.completion, Err(error())));
         }
+        self.queue_bytes = 0;
         self.queue_deadline_min = u64::MAX;
     }
 
@@ -255,6 +265,7 @@ impl<C> Proposals<C> {
             }
             self.count -= 1;
             self.bytes -= queued.payload.len() as u64;
+            self.queue_bytes -= queued.payload.len() as u64;
             let message = format!("the proposal was not made in time: {why}");
             done.push((queued.completion, Err(Error::rejected(Code::Timeout, message))));
         }

@@ -9,7 +9,7 @@ use crate::deliberate::{is_on, Bug};
 use crate::ids::Index;
 
 /// A ready of raft-rs that is on its way to the disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PendingReady {
     pub ready: u64,
     /// To be sent once it is durable.
@@ -18,8 +18,10 @@ pub struct PendingReady {
     pub last_index: Index,
     /// The index of its snapshot; 0 if it has none.
     pub snapshot_index: Index,
-    /// The effects that must be durable first.
-    release_at: u64,
+    /// The bytes of its entries.
+    pub entry_bytes: u64,
+    /// The effects that must be durable first; set by the queue.
+    pub release_at: u64,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct PersistQueue {
     /// gathered.
     must_sync: u64,
     durable: u64,
+    /// The bytes of all entries in the queue.
+    entry_bytes: u64,
 }
 
 impl PersistQueue {
@@ -57,14 +61,7 @@ impl PersistQueue {
     /// Puts a ready behind the others. `truncates` says that its entries replace some that may be
     /// on their way: those count as durable with it and not before, so that nothing which is about
     /// to be deleted is ever reported.
-    pub fn push(
-        &mut self,
-        ready: u64,
-        messages: Vec<Message>,
-        last_index: Index,
-        snapshot_index: Index,
-        truncates: bool,
-    ) {
+    pub fn push(&mut self, ready: PendingReady, truncates: bool) {
         let release_at = self.must_sync;
         if truncates {
             for pending in &mut self.queue {
@@ -72,13 +69,13 @@ impl PersistQueue {
                 pending.last_index = 0;
             }
         }
-        self.queue.push_back(PendingReady {
-            ready,
-            messages,
-            last_index,
-            snapshot_index,
-            release_at,
-        });
+        self.entry_bytes += ready.entry_bytes;
+        self.queue.push_back(PendingReady { release_at, ..ready });
+    }
+
+    /// The bytes of entries that are on their way to the disk.
+    pub fn entry_bytes(&self) -> u64 {
+        self.entry_bytes
     }
 
     /// Whether the effects with this number are durable.
@@ -93,7 +90,11 @@ impl PersistQueue {
     /// The next ready that is durable, if any.
     pub fn pop(&mut self) -> Option<PendingReady> {
         let release_at = self.queue.front()?.release_at;
-        let may_leave = release_at <= self.durable || is_on(Bug::AcknowledgeBeforeTheBarrier);
-        may_leave.then(|| self.queue.pop_front())?
+        if release_at > self.durable && !is_on(Bug::AcknowledgeBeforeTheBarrier) {
+            return None;
+        }
+        let pending = self.queue.pop_front()?;
+        self.entry_bytes -= pending.entry_bytes;
+        Some(pending)
     }
 }

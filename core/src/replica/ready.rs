@@ -9,6 +9,7 @@ use super::apply::{BATCH_BYTES_MAX, BATCH_ENTRIES_MAX};
 use super::core::Replica;
 use super::effect::MachineWork;
 use super::message::PeerMessage;
+use super::persist::PendingReady;
 use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::Index;
@@ -68,6 +69,7 @@ impl<C> Replica<C> {
             self.out.must_sync = true;
         }
         let snapshot_index = self.reset_to(&mut ready)?;
+        let bytes = entries.iter().map(super::entry::entry_bytes).sum();
         let last_index = entries.last().map_or(0, |entry| entry.index);
         let Some(raft) = self.raft.as_mut() else { return Ok(()) };
         let truncates = raft.mut_store().append(&entries) || snapshot_index > 0;
@@ -79,7 +81,15 @@ impl<C> Replica<C> {
         if let Some(hard_state) = hard_state.filter(|_| snapshot_index == 0) {
             self.out.records.push(Record::HardState(hard_state_of(&hard_state)));
         }
-        self.persist.push(number, held, last_index, snapshot_index, truncates);
+        let pending = PendingReady {
+            ready: number,
+            messages: held,
+            last_index,
+            snapshot_index,
+            entry_bytes: bytes,
+            ..PendingReady::default()
+        };
+        self.persist.push(pending, truncates);
         for state in read_states {
             self.read_index_known(&state.request_ctx, state.index);
         }

@@ -61,6 +61,8 @@ pub(crate) struct EventLoop {
     pub(super) chore_running: bool,
     /// The log may have housekeeping to do: after every barrier, chore and tick.
     pub(super) chore_due: bool,
+    /// Bytes of proposals that wait in all replicas until they can be appended.
+    pub(super) queued_bytes: u64,
     /// What the replicas were told.
     pub(super) admission: Admission,
     pub(super) failure: Option<Error>,
@@ -171,7 +173,12 @@ impl EventLoop {
         match arrived {
             Inbound::Message { peer, envelope } => {
                 let bytes = entry_bytes(&envelope);
-                let admission = self.log.admission(bytes);
+                // What waits to be proposed may wait on: nothing else depends on it.
+                let promised = match &envelope.body {
+                    PeerMessage::Propose { .. } => self.queued_bytes,
+                    _ => 0,
+                };
+                let admission = self.log.admission(promised + bytes);
                 if bytes > 0 && admission != Admission::Admitted {
                     return self.without_space(peer, envelope, admission);
                 }
@@ -227,7 +234,7 @@ impl EventLoop {
     /// Hands proposals to their replica, as far as there is room for them in the log.
     fn propose(&mut self, key: GroupKey, mut proposals: Vec<(Bytes, Call)>, timeout_ticks: u64) {
         let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
-        let refusal = self.log.admission(bytes as u64).refusal();
+        let refusal = self.log.admission(self.queued_bytes + bytes as u64).refusal();
         let refused = match &refusal {
             Some(_) => proposals.split_off(self.fitting(&proposals)),
             None => Vec::new(),
@@ -242,7 +249,7 @@ impl EventLoop {
 
     /// How many of the proposals, from the first one on, the log has room for.
     fn fitting(&self, proposals: &[(Bytes, Call)]) -> usize {
-        let mut bytes = 0;
+        let mut bytes = self.queued_bytes;
         let fits = |(payload, _): &&(Bytes, Call)| {
             bytes += payload.len() as u64;
             self.log.admits(bytes)

@@ -27,6 +27,8 @@ pub(crate) struct Hosted {
     /// The position up to which the log must be durable before the group may start again.
     pub(super) must_be_durable: Lsn,
     pub(super) dirty: bool,
+    /// Bytes of proposals that the replica has and that are in no log yet.
+    pub(super) queued_bytes: u64,
     pub(super) parked: Parked,
     /// The other members, as the replica last named them.
     pub(super) peers: Vec<(PeerIdentity, String)>,
@@ -116,6 +118,7 @@ impl EventLoop {
             held: None,
             must_be_durable: 0,
             dirty: false,
+            queued_bytes: 0,
             parked: Parked::default(),
             peers: Vec::new(),
             restore_deadline: None,
@@ -276,6 +279,7 @@ impl EventLoop {
         if let Stage::Running(replica) = &hosted.stage {
             self.next_sequence = self.next_sequence.max(replica.next_sequence());
         }
+        self.queued_bytes -= std::mem::take(&mut hosted.queued_bytes);
         hosted.group.put_out_of_service(error.clone());
         hosted.stage = Stage::Failed;
         self.refuse_parked(key, &error);

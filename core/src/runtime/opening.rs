@@ -141,6 +141,7 @@ pub(super) fn assemble(
         peers_changed: false,
         chore_running: false,
         chore_due: true,
+        queued_bytes: 0,
         admission: Admission::Admitted,
         failure: None,
         closing: false,

@@ -29,6 +29,7 @@ impl EventLoop {
     }
 
     pub(super) fn carry_out(&mut self, key: GroupKey, effects: &mut Effects<Call>) {
+        self.count_queued(key);
         self.append(key, effects);
         let mut unreachable = Vec::new();
         for (node_id, envelope) in effects.messages.drain(..) {
@@ -68,6 +69,15 @@ impl EventLoop {
         for notice in effects.notices.drain(..) {
             self.notice(key, notice);
         }
+    }
+
+    /// What a replica still has to append was admitted, and counts until it is.
+    fn count_queued(&mut self, key: GroupKey) {
+        let Some(hosted) = self.groups.get_mut(&key) else { return };
+        let Stage::Running(replica) = &hosted.stage else { return };
+        let queued_bytes = replica.queued_bytes();
+        let counted = std::mem::replace(&mut hosted.queued_bytes, queued_bytes);
+        self.queued_bytes = self.queued_bytes - counted + queued_bytes;
     }
 
     fn append(&mut self, key: GroupKey, effects: &mut Effects<Call>) {

@@ -1,6 +1,7 @@
 //! Tests of the whole replica, in a world of their own.
 
 mod calls;
+mod flow;
 mod formation;
 mod fuzz;
 mod members;
