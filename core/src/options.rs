@@ -158,6 +158,10 @@ impl GroupOptions {
         in_range("pending_count_max", self.pending_count_max, 1, 1 << 32)?;
         in_range("inflight_bytes_max", self.inflight_bytes_max, 1 << 16, 1 << 40)?;
         in_range("proposal_timeout_ms", self.proposal_timeout_ms, 1, 86_400_000)?;
+        let transfer_ms = self.snapshot_transfer_timeout_ms;
+        in_range("snapshot_transfer_timeout_ms", transfer_ms, 1, SNAPSHOT_TIMEOUT_MS_MAX)?;
+        let restore_ms = self.snapshot_restore_timeout_ms;
+        in_range("snapshot_restore_timeout_ms", restore_ms, 1, SNAPSHOT_TIMEOUT_MS_MAX)?;
         in_range("initial_members", self.initial_members.len() as u64, 0, MEMBERS_MAX)?;
         let mut ids: Vec<NodeId> =
             self.initial_members.iter().map(|member| member.node_id).collect();
@@ -175,6 +179,8 @@ impl GroupOptions {
 
 /// The largest `proposal_bytes_max`: a frame must hold an entry.
 const PROPOSAL_BYTES_LIMIT: u64 = 32 << 20;
+/// A year: as good as for ever, and far from what a clock cannot count.
+const SNAPSHOT_TIMEOUT_MS_MAX: u64 = 365 * 86_400_000;
 /// Members of a group.
 const MEMBERS_MAX: u64 = 64;
 
@@ -187,4 +193,29 @@ fn in_range(name: &str, value: u64, min: u64, max: u64) -> Result<()> {
 
 fn invalid(message: String) -> Error {
     Error::rejected(Code::InvalidArgument, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_that_is_over_at_once_is_refused_by_name() {
+        let good = GroupOptions { group_id: 1, ..GroupOptions::default() };
+        good.check().expect("the defaults are good");
+        for (name, options) in [
+            ("proposal_timeout_ms", GroupOptions { proposal_timeout_ms: 0, ..good.clone() }),
+            (
+                "snapshot_transfer_timeout_ms",
+                GroupOptions { snapshot_transfer_timeout_ms: 0, ..good.clone() },
+            ),
+            (
+                "snapshot_restore_timeout_ms",
+                GroupOptions { snapshot_restore_timeout_ms: 0, ..good.clone() },
+            ),
+        ] {
+            let error = options.check().expect_err(name);
+            assert!(error.message.starts_with(&format!("{name} is 0")), "{error}");
+        }
+    }
 }
