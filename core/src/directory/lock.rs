@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use crate::disk::open_regular;
 use crate::error::{Code, Error, Result};
 
 /// Holds the lock of one folder until dropped.
@@ -25,13 +26,10 @@ impl DirectoryLock {
     pub(super) fn acquire(folder: &Path) -> Result<DirectoryLock> {
         let path = folder.join("lock");
         let failed = |error: io::Error| Error::from_io("lock", path.display(), &error);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // The process id is written into it: not into what a link leads to.
+        let mut file = open_regular(&mut options, &path).map_err(failed)?;
         if let Err(error) = flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
             return Err(match error.kind() {
                 io::ErrorKind::WouldBlock => in_use(folder, &mut file),

@@ -14,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, FileSystem};
+use crate::disk::{sync_name, Disk, FileSystem};
 use crate::error::{Code, Error, Result};
 use crate::ids::{NodeId, Uuid};
 
@@ -133,9 +133,15 @@ fn check_apart(path: &Path, snapshot_path: &Path) -> Result<()> {
 fn open_folder(path: &Path) -> Result<FileSystem> {
     let disk = FileSystem::new(path.to_path_buf());
     match disk.create_dir(Path::new("")) {
-        Ok(()) => Ok(disk),
-        Err(error) => Err(Error::from_io("create", path.display(), &error)),
+        Ok(()) => {}
+        Err(error) => return Err(Error::from_io("create", path.display(), &error)),
     }
+    if !path.join(identity::FILE).exists() {
+        // It may become a data directory now, whoever made it.
+        sync_name(path)
+            .map_err(|error| Error::from_io("sync the name of", path.display(), &error))?;
+    }
+    Ok(disk)
 }
 
 #[cfg(test)]

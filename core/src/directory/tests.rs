@@ -132,6 +132,18 @@ fn a_directory_held_by_another_process_names_it_and_is_free_once_that_is_killed(
 }
 
 #[test]
+fn a_lock_that_is_a_link_is_refused_and_what_it_leads_to_is_left_alone() {
+    let scratch = Scratch::new("linked");
+    let path = scratch.path("node");
+    fs::create_dir_all(&path).unwrap();
+    fs::write(scratch.path("victim"), "precious").unwrap();
+    std::os::unix::fs::symlink(scratch.path("victim"), path.join("lock")).unwrap();
+    let error = error_of(open(&path));
+    assert!(error.message.contains("lock: it is a symbolic link"), "{error}");
+    assert_eq!(fs::read(scratch.path("victim")).unwrap(), b"precious");
+}
+
+#[test]
 fn a_child_process_does_not_inherit_the_lock() {
     let scratch = Scratch::new("inherited");
     let path = scratch.path("node");

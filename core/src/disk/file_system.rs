@@ -36,7 +36,7 @@ impl FileSystem {
 impl Disk for FileSystem {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options.read(true).mode(0o600);
         match mode {
             OpenMode::Read => {}
             OpenMode::ReadWrite => {
@@ -46,7 +46,7 @@ impl Disk for FileSystem {
                 options.write(true).create_new(true);
             }
         }
-        Ok(Arc::new(SystemFile(options.open(self.resolve(path)?)?)))
+        Ok(Arc::new(SystemFile(open_regular(&mut options, &self.resolve(path)?)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,6 +101,31 @@ impl Disk for FileSystem {
     }
 }
 
+/// Opens a regular file and nothing else: what a link of this name led to would be somebody's other file, and a pipe would
+/// keep the opener waiting for ever.
+pub fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    let no_file = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let file = match options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return no_file("it is a symbolic link, where a file should be");
+        }
+        opened => opened?,
+    };
+    if !file.metadata()?.is_file() {
+        return no_file("it is not a regular file");
+    }
+    Ok(file)
+}
+
+/// Makes the name of a folder durable that was there before: whoever made it may not have done so.
+pub fn sync_name(folder: &Path) -> io::Result<()> {
+    match folder.parent().map(sync_folder) {
+        // Nobody who may not look into a folder can sync it.
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.unwrap_or(Ok(())),
+    }
+}
+
 fn create_durably(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -114,6 +139,10 @@ fn create_durably(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         // Another thread may have been quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let message = format!("{} is there and is not a folder", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
+        }
         result => result?,
     }
     sync_folder(parent)
@@ -207,6 +236,30 @@ mod tests {
         assert!(!disk.exists(Path::new("a/y")).unwrap());
         assert!(disk.available_bytes().unwrap() > 0);
         disk.delete_dir(Path::new("a")).unwrap();
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_left_alone() {
+        let root = folder("irregular");
+        let disk = FileSystem::new(root.clone());
+        disk.create_dir(Path::new("folder")).unwrap();
+        fs::write(root.join("victim"), "precious").unwrap();
+        std::os::unix::fs::symlink(root.join("victim"), root.join("link")).unwrap();
+        let pipe = CString::new(root.join("pipe").as_os_str().as_bytes()).unwrap();
+        // SAFETY: `pipe` is a C string.
+        assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+        for (name, reason) in [("link", "symbolic link"), ("pipe", "not a regular file")] {
+            for mode in [OpenMode::Read, OpenMode::ReadWrite] {
+                let error = disk.open(Path::new(name), mode).err().unwrap();
+                assert!(error.to_string().contains(reason), "{name}: {error}");
+            }
+        }
+        let error = disk.open(Path::new("folder"), OpenMode::Read).err().unwrap();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+        let error = disk.create_dir(Path::new("victim/below")).err().unwrap();
+        assert!(error.to_string().contains("victim is there and is not a folder"), "{error}");
+        assert_eq!(fs::read(root.join("victim")).unwrap(), b"precious");
         fs::remove_dir_all(root).unwrap();
     }
 

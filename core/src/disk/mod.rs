@@ -12,6 +12,7 @@ pub mod file_system;
 pub mod memory;
 
 pub use file_system::FileSystem;
+pub(crate) use file_system::{open_regular, sync_name};
 pub use memory::MemoryDisk;
 
 /// How [`Disk::open`] opens a file.
