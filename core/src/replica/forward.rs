@@ -17,7 +17,7 @@ use crate::ids::{Index, RaftId, Term};
 const LEAVING_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of entries on their way to a leader's disk above which proposals wait: enough to keep the disk busy while the
 /// next ones are made ready, and little enough for one barrier to be no long one.
-const UNPERSISTED_BYTES_MAX: u64 = 4 << 20;
+const UNPERSISTED_BYTES_MAX: u64 = 8 << 20;
 /// Read indexes that a leader works out at the same time.
 const READS_MAX: usize = 1_024;
 const READ_CONTEXT_BYTES: usize = 24;
