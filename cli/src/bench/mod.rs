@@ -36,10 +36,15 @@ impl Drop for Folder<'_> {
 
 /// How many proposals a batch holds in the batched runs.
 const BATCH: usize = 64;
+/// What can be asked for: a proposal has at most 8 MiB, and a group lets a million calls be pending.
+const PROPOSAL_BYTES_MAX: usize = 8 << 20;
+const IN_FLIGHT_MAX: usize = 1 << 20;
+const SECONDS_MAX: f64 = 3600.0;
 
 pub fn run(arguments: &[String]) -> Outcome<()> {
     let options = parse(arguments)?;
-    std::fs::create_dir_all(&options.directory)?;
+    std::fs::create_dir_all(&options.directory)
+        .map_err(|error| format!("cannot create {}: {error}", options.directory.display()))?;
     let _folder = Folder(&options.directory);
     refuse_memory(&options.directory)?;
     println!("directory {}", options.directory.display());
@@ -132,9 +137,9 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--directory" => options.directory = PathBuf::from(value),
-            "--seconds" => options.seconds = value.parse()?,
-            "--sizes" => options.sizes = numbers(value)?,
-            "--in-flight" => options.in_flight = numbers(value)?,
+            "--seconds" => options.seconds = seconds(value)?,
+            "--sizes" => options.sizes = numbers(name, value, PROPOSAL_BYTES_MAX)?,
+            "--in-flight" => options.in_flight = numbers(name, value, IN_FLIGHT_MAX)?,
             _ => return Err(format!("{name} is not an option of bench").into()),
         }
     }
@@ -143,9 +148,23 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
     Ok(options)
 }
 
-fn numbers(list: &str) -> Outcome<Vec<usize>> {
-    let numbers: Result<Vec<usize>, _> = list.split(',').map(str::parse).collect();
-    Ok(numbers?)
+fn seconds(value: &str) -> Outcome<f64> {
+    let seconds: Option<f64> = value.parse().ok();
+    match seconds.filter(|seconds| (0.01..=SECONDS_MAX).contains(seconds)) {
+        Some(seconds) => Ok(seconds),
+        None => {
+            Err(format!("--seconds is '{value}', but must be from 0.01 to {SECONDS_MAX}").into())
+        }
+    }
+}
+
+fn numbers(name: &str, list: &str, max: usize) -> Outcome<Vec<usize>> {
+    let number = |text: &str| text.parse().ok().filter(|number| (1..=max).contains(number));
+    let numbers: Option<Vec<usize>> = list.split(',').map(number).collect();
+    numbers.ok_or_else(|| {
+        format!("{name} is '{list}', but must be numbers from 1 to {max}, with commas between them")
+            .into()
+    })
 }
 
 /// A file system in memory has no disk to be measured.
