@@ -34,6 +34,9 @@ const ORDER_INTERVAL: Duration = Duration::from_millis(20);
 /// A fresh group's log begins at index 2; anything above was compacted.
 const FIRST_INDEX_OF_A_FRESH_LOG: u64 = 2;
 
+const USAGE: &str =
+    "usage: demo --kv PROGRAM --source CHECKOUT --work FOLDER, or four or more --kv; `make demo` runs it";
+
 /// What went wrong, in a sentence.
 #[derive(Debug)]
 pub struct Failure(pub String);
@@ -115,17 +118,19 @@ fn arguments() -> Result<(Vec<String>, PathBuf, PathBuf), Failure> {
             Some("--kv") => programs.extend(value.and_then(|value| value.into_string().ok())),
             Some("--source") => paths[0] = value.map(PathBuf::from),
             Some("--work") => paths[1] = value.map(PathBuf::from),
-            _ => return Err(Failure(format!("unknown argument {}", name.to_string_lossy()))),
+            _ => {
+                return Err(Failure(format!(
+                    "unknown argument {}\n{USAGE}",
+                    name.to_string_lossy()
+                )))
+            }
         }
     }
     match paths {
         [Some(source), Some(work)] if programs.len() == 1 || programs.len() >= NODES => {
             Ok((programs, source, work))
         }
-        _ => Err(Failure(
-            "usage: demo --kv PROGRAM --source CHECKOUT --work FOLDER, or four or more --kv"
-                .to_owned(),
-        )),
+        _ => Err(Failure(USAGE.to_owned())),
     }
 }
 
