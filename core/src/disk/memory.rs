@@ -89,6 +89,25 @@ impl MemoryDisk {
         MemoryDisk { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// A copy of the disk as the running system sees it, as a process that dies leaves it: what was not synced may still be
+    /// lost later. Ordered errors are not copied. This one goes on as if nothing had happened.
+    pub fn image(&self) -> MemoryDisk {
+        let mut state = self.lock().clone();
+        (state.fail_writes, state.fail_syncs, state.cut_after) = (false, false, None);
+        MemoryDisk { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// All files, with their lengths.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = self.lock();
+        let length = |number: &u64| state.files.get(number).map_or(0, |file| file.current.len());
+        let files = state.names.iter().filter_map(|(path, name)| match name {
+            Name::File(number) => Some((path.clone(), length(number) as u64)),
+            Name::Folder => None,
+        });
+        files.collect()
+    }
+
     /// The bytes that all files together may take; `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity_bytes = bytes;

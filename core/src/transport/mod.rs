@@ -61,10 +61,12 @@ pub use crate::wire::Introduction as DialOptions;
 pub use address::{check as check_address, check_dialable};
 pub use dial::dial_blocking;
 pub use options::TransportOptions;
+#[doc(hidden)] // A simulator's transport notices the same.
+pub use peer::Witness;
 
 use address::Resolver;
 use connection::{Connection, Phase, Watch};
-use peer::{Backoff, Peer, Witness};
+use peer::{Backoff, Peer};
 
 /// What came in.
 // Nearly all are messages: a box around each would cost more than the space in the others.
