@@ -37,6 +37,8 @@ pub struct Surroundings {
 /// See the module. **Threads**: its owner calls it from one at a time. The pieces of work that it gives out may block
 /// where the system that it was given does; they may run beside it, and each kind beside the others.
 pub struct SteppedNode {
+    /// What the program holds: who lets go of the last one closes the node.
+    node: Node,
     event_loop: EventLoop,
     machines: Option<Arc<Latch>>,
 }
@@ -54,12 +56,13 @@ impl SteppedNode {
         let storage = Storage::open(&options, log_disk, snapshot_disk, random.next(), None)?;
         let connected = Connected { address, network, waker, system };
         let event_loop = assemble(options, identity, storage, connected, random);
-        Ok(SteppedNode { event_loop, machines: None })
+        let node = Node::of_handle(event_loop.node.clone());
+        Ok(SteppedNode { node, event_loop, machines: None })
     }
 
     /// What the program holds. Its calls that block must not be made: nobody would do what they wait for.
-    pub fn node(&self) -> Node {
-        Node::of_handle(self.event_loop.node.clone())
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     pub fn set_observer(&mut self, observer: Observer) {

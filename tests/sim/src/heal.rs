@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use libraft::{Completion, Role};
 
-use crate::event::{Time, SECOND};
+use crate::event::{LifeId, Time, SECOND};
 use crate::machine::lock;
 use crate::network::Weather;
 use crate::node::Node;
@@ -31,11 +31,13 @@ impl World {
     /// Heals everything, and demands progress.
     pub fn heal(&mut self, judge: &mut dyn Judge) {
         self.hub.note(|| "the world is healed".to_string());
+        let last_life = self.last_life;
         self.begin_healing();
         let until = self.now() + PROGRESS_WITHIN;
         let probes: Vec<Vec<Probe>> =
             self.nodes.iter().map(|_| vec![Probe::default(); self.groups.len()]).collect();
-        let steps: [&dyn Fn(&mut World) -> Option<String>; 4] = [
+        let steps: [&dyn Fn(&mut World) -> Option<String>; 5] = [
+            &|world| world.not_restarted(last_life),
             &|world| world.not_replaced(),
             &|world| world.not_probed(&probes),
             &|world| world.not_equal(),
@@ -84,6 +86,13 @@ impl World {
         }
     }
 
+    /// A node that has not begun a new life.
+    fn not_restarted(&mut self, last_life: LifeId) -> Option<String> {
+        let lives_on = |node: &&Node| node.life().is_none_or(|life| life.id <= last_life);
+        let node = self.nodes.iter().find(lives_on)?;
+        Some(format!("node {} does not restart", node.index + 1))
+    }
+
     /// Some member that was lost and is not replaced yet, or a node that does not serve.
     fn not_replaced(&mut self) -> Option<String> {
         let down = self.nodes.iter().find(|node| !node.serves());
@@ -119,27 +128,35 @@ impl World {
         Some(members.iter().map(place).collect())
     }
 
-    fn is_member(&self, node: &Node, group_id: u64) -> bool {
-        self.members(group_id).is_some_and(|members| members.contains(&node.place()))
+    /// The nodes that are members of a group; or what is missing.
+    fn member_nodes(&self, group_id: u64) -> Result<Vec<&Node>, String> {
+        let Some(members) = self.members(group_id) else {
+            return Err(format!("group {group_id} has no leader"));
+        };
+        Ok(self.nodes.iter().filter(|node| members.contains(&node.place())).collect())
     }
 
     /// A group on some member that has not completed a swap and a read.
     fn not_probed(&mut self, probes: &[Vec<Probe>]) -> Option<String> {
         let mut missing = None;
-        for (node, probes) in self.nodes.iter().zip(probes) {
-            for (plan, probe) in self.groups.iter().zip(probes) {
-                let group_id = plan.options.group_id;
+        for (at, plan) in self.groups.iter().enumerate() {
+            let group_id = plan.options.group_id;
+            let members = match self.member_nodes(group_id) {
+                Ok(members) => members,
+                Err(what) => return Some(what),
+            };
+            for node in members {
+                let probe = &probes[node.index][at];
                 let probed = lock(&probe.0);
-                let is_done = probed.swapped && probed.read;
-                let waits = is_done || probed.underway;
+                let (is_done, underway) = (probed.swapped && probed.read, probed.underway);
                 drop(probed);
-                if is_done || !self.is_member(node, group_id) {
+                if is_done {
                     continue;
                 }
                 missing.get_or_insert_with(|| {
                     format!("group {group_id} does not serve at node {}", node.index + 1)
                 });
-                if !waits {
+                if !underway {
                     self.probe(node, group_id, probe);
                 }
             }
@@ -181,8 +198,12 @@ impl World {
         }
         for plan in &self.groups {
             let group_id = plan.options.group_id;
+            let members = match self.member_nodes(group_id) {
+                Ok(members) => members,
+                Err(what) => return Some(what),
+            };
             let mut first = None;
-            for node in self.nodes.iter().filter(|node| self.is_member(node, group_id)) {
+            for node in members {
                 let running = node.life().and_then(|life| self.caller.running(life.id, group_id));
                 let Some(running) = running else { continue };
                 let registers = lock(&running.shared).clone();

@@ -13,7 +13,7 @@ use libraft::NodeOptions;
 use crate::behaviour::Behaviour;
 use crate::event::{LifeId, Time};
 use crate::hub::Life;
-use crate::machine::{Shared, Store};
+use crate::machine::Store;
 use crate::observation::Place;
 
 pub type Work = Box<dyn FnOnce() + Send>;
@@ -84,7 +84,6 @@ pub struct RunningBarrier {
 }
 
 pub struct HostedGroup {
-    pub shared: Shared,
     pub seen: Option<Seen>,
     pub stopping: bool,
 }

@@ -41,10 +41,6 @@ impl Trace {
         let _ = write!(self, "{what:?}");
     }
 
-    pub fn low(&self) -> u64 {
-        self.lanes[0]
-    }
-
     pub fn hash(&self) -> String {
         format!("{:016x}{:016x}", self.lanes[0], self.lanes[1])
     }

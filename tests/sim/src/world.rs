@@ -263,7 +263,7 @@ impl World {
         };
         match running.stepped.node().start_group(options, Box::new(machine)) {
             Ok(group) => {
-                let hosted = HostedGroup { shared: shared.clone(), seen: None, stopping: false };
+                let hosted = HostedGroup { seen: None, stopping: false };
                 running.groups.insert(group_id, hosted);
                 self.caller.runs(life, group_id, RunningGroup { group, shared });
                 self.hub.count("groups started");
@@ -466,10 +466,6 @@ impl Plan {
             options.initial_members = self.initial.iter().map(member).collect();
         }
         options
-    }
-
-    pub fn is_on_disk(&self) -> bool {
-        self.shape.kind == MachineKind::OnDisk
     }
 }
 
