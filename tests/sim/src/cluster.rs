@@ -124,6 +124,10 @@ impl World {
                 self.hub.count("opened without space");
                 self.nodes[node].disk.set_capacity(None);
             }
+            Code::Io if self.nodes[node].disk_fails => {
+                self.hub.count("opened on a failing disk");
+                self.heal_disk(node);
+            }
             _ if self.nodes[node].damaged => self.wipe(node),
             _ => {
                 let what = format!("node {} does not open: {error}", node + 1);
@@ -330,6 +334,7 @@ impl World {
         self.caller.life_over(life);
         self.hub.core().close_all_of(node, life);
         self.nodes[node].paused_until = 0;
+        self.nodes[node].down_since = self.now();
     }
 
     fn forget_tasks(&mut self, life: LifeId) {
@@ -360,13 +365,14 @@ impl World {
         known.stores.clear();
         known.views.clear();
         known.image = None;
-        (known.was_wiped, known.damaged, known.set_back) = (true, false, false);
+        (known.damaged, known.set_back) = (false, false);
     }
 
     /// From now on nothing that was durable in a node's directory need be there.
     pub fn lose(&mut self, node: usize) {
         let place = self.nodes[node].place();
         if self.lost.insert(place) {
+            self.nodes[node].lost_at = Some(self.nodes[node].down_since);
             self.hub.tell(move |see| see(&Observation::Lost { place }));
         }
     }

@@ -80,11 +80,13 @@ impl World {
             Fault::WriteError => {
                 self.hub.count("write errors ordered");
                 self.nodes[node].disk.fail_writes(true);
+                self.nodes[node].disk_fails = true;
                 self.relief(lasts, Relief::Disk { node });
             }
             Fault::SyncError => {
                 self.hub.count("sync errors ordered");
                 self.nodes[node].disk.fail_syncs(true);
+                self.nodes[node].disk_fails = true;
                 self.relief(lasts, Relief::Disk { node });
             }
             Fault::BitFlip => self.nodes[node].flip |= self.close(node, SECOND),
@@ -131,6 +133,7 @@ impl World {
     pub fn heal_disk(&mut self, node: usize) {
         let known = &mut self.nodes[node];
         known.barrier_max = BARRIER_MAX;
+        known.disk_fails = false;
         known.disk.fail_writes(false);
         known.disk.fail_syncs(false);
         known.disk.set_capacity(None);

@@ -31,9 +31,13 @@ pub struct Node {
     pub paused_until: Time,
     /// How long a barrier may take at most.
     pub barrier_max: Time,
+    /// Its disk is ordered to refuse writes or syncs.
+    pub disk_fails: bool,
     pub behaviour: Behaviour,
-    /// Its directory was emptied since the world began: it waits to be added.
-    pub was_wiped: bool,
+    /// Since when it is not open.
+    pub down_since: Time,
+    /// When it last went down with a directory that was lost then: it waits to be added to the groups that there were.
+    pub lost_at: Option<Time>,
     /// A file was damaged while it was down: it may refuse to open.
     pub damaged: bool,
     /// An older image of its directory was put back: it counts as lost, and is to be emptied.

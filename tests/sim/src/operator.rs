@@ -104,8 +104,11 @@ impl World {
             return Some(Vec::new());
         }
         let present = led.members.iter().find(|member| place_of(member) == fresh);
+        let replicas = led.members.iter().filter(|member| member.node_id == node_id).count();
         Some(match present.map(|member| member.role) {
             _ if lost.role == MemberRole::Learner => vec![Change::Remove { node_id }],
+            // The one that was to replace it was lost as well: a node has two replicas at most.
+            None if replicas > 1 => vec![Change::Remove { node_id }],
             None => vec![Change::AddLearner { node_id, address: address(node.index) }],
             Some(MemberRole::Learner) => {
                 vec![Change::Promote { node_id }, Change::Remove { node_id }]
@@ -233,7 +236,15 @@ impl World {
     }
 
     fn survives(&self, voters: &[Place], place: Place) -> bool {
-        let gone = voters.iter().filter(|voter| **voter == place || self.lost.contains(voter));
+        // What was damaged may yet be found to be lost.
+        let damaged = |voter: &Place| {
+            let node = &self.nodes[voter.node_id as usize - 1];
+            node.damaged && node.place() == *voter
+        };
+        let is_gone = |voter: &&Place| {
+            **voter == place || self.lost.contains(voter) || damaged(voter)
+        };
+        let gone = voters.iter().filter(is_gone);
         !voters.contains(&place) || gone.count() <= (voters.len() - 1) / 2
     }
 }

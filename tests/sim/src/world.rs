@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use libraft::disk::MemoryDisk;
 use libraft::error::Code;
 use libraft::ids::Uuid;
-use libraft::machine::MachineKind;
 use libraft::{GroupOptions, InitialMember, NodeOptions};
 
 use crate::behaviour::{Behaviour, MachineShape};
@@ -243,8 +242,12 @@ impl World {
 
     fn start_group(&mut self, node: usize, life: LifeId, group: usize) {
         let (plan, known) = (&self.groups[group], &mut self.nodes[node]);
-        let options = plan.options_on(node, known.was_wiped);
+        let options = plan.options_on(node, known.lost_at);
         let group_id = options.group_id;
+        if known.set_back && known.lost_at < Some(plan.created_at) {
+            // It would take part in forming the group, and then be lost: it does so when it is empty.
+            return;
+        }
         let (behaviour, place) = (known.behaviour.clone(), known.place());
         let store = known.stores.entry(group_id).or_default().clone();
         let Some(running) = known.in_life(life) else { return };
@@ -416,8 +419,10 @@ impl Node {
             running: None,
             paused_until: 0,
             barrier_max: BARRIER_MAX,
+            disk_fails: false,
             behaviour,
-            was_wiped: false,
+            down_since: 0,
+            lost_at: None,
             damaged: false,
             set_back: false,
             flip: false,
@@ -457,10 +462,11 @@ impl Plan {
         Plan { options, initial, shape, created_at, operator: Operator::default() }
     }
 
-    /// A node that has lost its memory never takes part in forming a group: it waits to be added.
-    fn options_on(&self, node: usize, was_wiped: bool) -> GroupOptions {
+    /// A node that has lost its memory never takes part in forming a group that it may have known: it waits to be added.
+    fn options_on(&self, node: usize, lost_at: Option<Time>) -> GroupOptions {
         let mut options = self.options.clone();
-        if self.initial.contains(&node) && !was_wiped {
+        let may_have_known = lost_at.is_some_and(|lost_at| lost_at >= self.created_at);
+        if self.initial.contains(&node) && !may_have_known {
             let member =
                 |node: &usize| InitialMember { node_id: *node as u64 + 1, address: address(*node) };
             options.initial_members = self.initial.iter().map(member).collect();
