@@ -41,6 +41,9 @@ mod validate;
 mod window;
 
 pub use self::core::{Replica, ReplicaOptions, ReplicaStatus};
+pub use conf_change::ConfChange;
 pub use effect::{AppliedEntry, Completion, Effects, MachineWork, Notice, Role, SendSnapshot};
+pub use entry::ProposalId;
 pub use event::{Event, MemberChange, ReceivedSnapshot, SnapshotTaken};
+pub use membership::{Member, Membership, Seat};
 pub use message::{Envelope, PeerIdentity, PeerMessage};
