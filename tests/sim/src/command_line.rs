@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::agreement::Agreement;
+use crate::check::Checks;
 use crate::counters::Counters;
 use crate::observation::Violation;
 use crate::report::Report;
@@ -97,7 +97,7 @@ fn exit_code(good: bool) -> ExitCode {
 
 /// Runs one world with all checks. A panic of the world itself breaks a rule as well.
 fn run_one(settings: &Settings) -> Report {
-    let result = catch_unwind(AssertUnwindSafe(|| crate::run(settings, &mut Agreement::default())));
+    let result = catch_unwind(AssertUnwindSafe(|| crate::run(settings, &mut Checks::new())));
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));

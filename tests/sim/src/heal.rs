@@ -27,6 +27,9 @@ struct Probed {
     underway: bool,
 }
 
+/// Something that a healed world comes to: what is missing for it, if anything.
+type Demand<'a> = dyn Fn(&mut World) -> Option<String> + 'a;
+
 impl World {
     /// Heals everything, and demands progress.
     pub fn heal(&mut self, judge: &mut dyn Judge) {
@@ -36,7 +39,7 @@ impl World {
         let until = self.now() + PROGRESS_WITHIN;
         let probes: Vec<Vec<Probe>> =
             self.nodes.iter().map(|_| vec![Probe::default(); self.groups.len()]).collect();
-        let steps: [&dyn Fn(&mut World) -> Option<String>; 5] = [
+        let steps: [&Demand<'_>; 5] = [
             &|world| world.not_restarted(last_life),
             &|world| world.not_replaced(),
             &|world| world.not_probed(&probes),

@@ -1,6 +1,5 @@
 //! Clusters of production nodes in worlds made from seeds: see `docs/simulator.md`.
 
-mod agreement;
 mod behaviour;
 pub mod check;
 mod client;

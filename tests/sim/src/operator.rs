@@ -241,9 +241,8 @@ impl World {
             let node = &self.nodes[voter.node_id as usize - 1];
             node.damaged && node.place() == *voter
         };
-        let is_gone = |voter: &&Place| {
-            **voter == place || self.lost.contains(voter) || damaged(voter)
-        };
+        let is_gone =
+            |voter: &&Place| **voter == place || self.lost.contains(voter) || damaged(voter);
         let gone = voters.iter().filter(is_gone);
         !voters.contains(&place) || gone.count() <= (voters.len() - 1) / 2
     }

@@ -15,7 +15,7 @@ pub struct Electorate {
 impl Electorate {
     pub fn of(membership: &Membership) -> Electorate {
         let half = |is_outgoing: bool| {
-            let members = membership.members.iter().filter(|member| match is_outgoing {
+            let members = membership.members.iter().filter(move |member| match is_outgoing {
                 true => member.outgoing,
                 false => member.seat() == Seat::Voter,
             });

@@ -48,7 +48,7 @@ fn a_joint_configuration_commits_with_both_halves() {
         trial.commit(1, 2)
     };
     breaks("commit quorum", commit_on(&[1, 2, 3]));
-    breaks("commit quorum", commit_on(&[1, 3, 4]));
+    breaks("commit quorum", commit_on(&[1, 4, 5]));
     commit_on(&[1, 2, 4, 5]).unwrap();
 }
 

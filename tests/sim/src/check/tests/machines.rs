@@ -66,6 +66,7 @@ fn a_machine_is_shown_the_entry_of_the_log() {
         AppliedEntry { index, term, data }
     };
     breaks("state", trial.applies(2, &shown(3, 1), 0, 0));
+    trial.apply(3, 3).unwrap();
     breaks("state", trial.applies(3, &shown(4, 2), 0, 0));
     let mut trial = begun();
     trial.apply(2, 3).unwrap();

@@ -27,11 +27,11 @@ fn a_history_in_which_all_goes_well_breaks_no_rule() {
         trial.swap(1, call, call as u8 % 2, 100 + call);
     }
     // Another leader comes, with all that is committed.
-    trial.replicate(1, &[2, 3], &[entry(7, 2, 90, 0, 1)]);
+    trial.replicate(1, &[2, 3], &[entry(6, 2, 90, 0, 1)]);
     trial.lead(2, 3);
-    trial.crash(1, 7);
-    trial.replicate(2, &[1, 3], &[trial::empty(8, 3)]);
-    trial.commit(2, 8).unwrap();
+    trial.crash(1, 6);
+    trial.replicate(2, &[1, 3], &[trial::empty(7, 3)]);
+    trial.commit(2, 7).unwrap();
     trial.finish().unwrap();
 }
 
