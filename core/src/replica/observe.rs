@@ -172,7 +172,9 @@ impl Observed {
             Phase::Removed(_) | Phase::Stopped => Role::Stopped,
             _ => Role::Forming,
         };
-        Observed { role, term: replica.observed.term, leader: 0 }
+        // A replica that is removed may have heard of a newer term just before.
+        let term = replica.raft.as_ref().map_or(replica.observed.term, |raft| raft.raft.term);
+        Observed { role, term, leader: 0 }
     }
 }
 

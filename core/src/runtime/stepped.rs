@@ -16,7 +16,7 @@ use crate::directory::Identity;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::ids::{GroupId, RaftId};
-use crate::log::{FinishedBarrier, LogStatus, Lsn, RecoveredGroup};
+use crate::log::{FinishedBarrier, LogStatus, RecoveredGroup};
 use crate::node::Node;
 use crate::options::NodeOptions;
 
@@ -113,9 +113,8 @@ impl SteppedNode {
         self.event_loop.turn()
     }
 
-    pub fn barrier_done(&mut self, finished: FinishedBarrier) -> Lsn {
+    pub fn barrier_done(&mut self, finished: FinishedBarrier) {
         self.event_loop.barrier_done(finished);
-        self.log_status().durable_lsn
     }
 
     /// What an apply thread would do now: visit a seat.

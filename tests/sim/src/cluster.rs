@@ -201,10 +201,12 @@ impl World {
         let Some(RunningBarrier { barrier, finished, .. }) = running.barrier.take() else { return };
         let finished = finished.or_else(|| barrier.map(|barrier| barrier.run()));
         let Some(finished) = finished else { return };
-        let lsn = running.stepped.barrier_done(finished);
         self.hub.count("barriers");
         let place = running.life.place;
-        running.life.tell(move |see| see(&Observation::Durable { place, lsn }));
+        if let Some(lsn) = finished.durable_lsn() {
+            running.life.tell(move |see| see(&Observation::Durable { place, lsn }));
+        }
+        running.stepped.barrier_done(finished);
         if running.stage == Stage::Closing {
             running.stage = Stage::Ending;
             self.begin_end(node);
