@@ -83,10 +83,11 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether a leader takes this replica, which was removed, for a newer member. Only when
-    /// nothing is on its way to the disk: it begins anew with what is there.
+    /// Whether a leader takes this replica for a newer member: then it was removed, whether it has heard of that or not,
+    /// since a node in the same life of its directory is added only once it is no member any more. Only when nothing is
+    /// on its way to the disk: it begins anew with what is there.
     pub(super) fn is_added_again(&mut self, peer: PeerIdentity, envelope: &Envelope) -> bool {
-        let is_newer = self.is_removed()
+        let is_newer = matches!(self.phase, Phase::Active | Phase::Removed(_))
             && is_from_leader(envelope)
             && envelope.formation == self.meta.formation
             && envelope.to > self.meta.raft_id;
@@ -99,6 +100,8 @@ impl<C> Replica<C> {
 
     /// Takes part again, as the member `raft_id`.
     pub(super) fn come_back(&mut self, raft_id: RaftId) {
+        // Whoever waits for the one it was is told what became of that.
+        self.removed(Removal::Confirmed);
         let Some(raft) = self.raft.take() else { return };
         let hard_state = super::ready::hard_state_of(&raft.raft.hard_state());
         let storage = raft.raft.r.raft_log.store;

@@ -229,7 +229,7 @@ impl<C> Replica<C> {
         if index < self.apply.handed_out() && is_on(Bug::DateASnapshotAhead) {
             index = self.apply.handed_out();
         }
-        let (_, membership) = self.history.front().filter(|(since, _)| *since <= index)?.clone();
+        let (_, membership) = self.history.iter().rev().find(|(since, _)| *since <= index)?.clone();
         let term = self.raft.as_ref()?.store().term_of(index)?;
         if self.options.machine_kind != MachineKind::OnDisk {
             return Some((index, term, membership));

@@ -54,8 +54,8 @@ impl World {
         if let Some(steps) = self.replacement(&led) {
             return self.change(group, &led, "replace", steps);
         }
-        let is_lost = |member: &Member| self.lost.contains(&place_of(member));
-        if self.healing || led.members.iter().any(is_lost) {
+        let is_gone = |member: &Member| self.is_gone(&place_of(member));
+        if self.healing || led.members.iter().any(is_gone) {
             return;
         }
         match self.random.below(4) {
@@ -236,15 +236,14 @@ impl World {
     }
 
     fn survives(&self, voters: &[Place], place: Place) -> bool {
-        // What was damaged may yet be found to be lost.
-        let damaged = |voter: &Place| {
-            let node = &self.nodes[voter.node_id as usize - 1];
-            node.damaged && node.place() == *voter
-        };
-        let is_gone =
-            |voter: &&Place| **voter == place || self.lost.contains(voter) || damaged(voter);
-        let gone = voters.iter().filter(is_gone);
+        let gone = voters.iter().filter(|voter| **voter == place || self.is_gone(voter));
         !voters.contains(&place) || gone.count() <= (voters.len() - 1) / 2
+    }
+
+    /// Whether a place is lost, or damaged, which may yet be found to be that.
+    fn is_gone(&self, place: &Place) -> bool {
+        let node = &self.nodes[place.node_id as usize - 1];
+        self.lost.contains(place) || node.damaged && node.place() == *place
     }
 }
 

@@ -304,7 +304,9 @@ impl World {
                 continue;
             }
             self.hub.core().counters.note_change(hosted.seen.as_ref(), &seen);
-            if hosted.seen.as_ref().map(|seen| &seen.voters) != Some(&voters) {
+            // A group that is ending names nobody: who voted last, votes still.
+            let is_news = hosted.seen.as_ref().map(|seen| &seen.voters) != Some(&voters);
+            if is_news && !voters[0].is_empty() {
                 let members = group.members().unwrap_or_default();
                 known.views.insert(group_id, places(&members, &voters));
             }

@@ -7,7 +7,7 @@ use crate::error::{Code, Outcome};
 use crate::group::MemberRole;
 use crate::ids::{NodeId, Uuid};
 use crate::machine::MachineKind;
-use crate::replica::{Event, MemberChange, ReplicaOptions, Role};
+use crate::replica::{Event, MachineWork, MemberChange, Membership, ReplicaOptions, Role};
 
 fn voter(node_id: NodeId) -> MemberChange {
     match learner(node_id) {
@@ -317,4 +317,39 @@ fn a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_nex
     *world.node(3).log.lock().unwrap() = world.node(3).durable.clone();
     world.restart(3).unwrap();
     assert_eq!(roles(&world, 3), before);
+}
+
+#[test]
+fn a_snapshot_right_after_a_start_has_the_membership_of_its_index() {
+    let mut world = World::default();
+    world.add(ReplicaOptions { retained_entries: 100, ..options(1, &[1]) }).unwrap();
+    world.quiesce();
+    let added = world.change(1, vec![learner(2)]);
+    let mut joint = None;
+    while !world.is_done(added) {
+        world.sync(1);
+        let (index, bytes) = world.node(1).durable.membership.clone();
+        if Membership::from_bytes(&bytes).is_ok_and(|membership| membership.is_joint()) {
+            joint = Some((index, bytes));
+        }
+    }
+    world.quiesce();
+    let call = world.call(1);
+    world.step(1, Event::TakeSnapshot { completion: call });
+    world.quiesce();
+    let index = world.outcome(call).as_ref().unwrap().index;
+    world.crash(1);
+    // The snapshot is in the store, and the record of the newest membership was lost with the power.
+    world.node_mut(1).durable.membership = joint.unwrap();
+    world.restart(1).unwrap();
+    assert_eq!(world.status(1).applied_index, index);
+    let call = world.call(1);
+    world.step(1, Event::TakeSnapshot { completion: call });
+    let taken = world.node(1).work.iter().find_map(|work| match work {
+        MachineWork::TakeSnapshot { index, membership, .. } => Some((*index, membership.clone())),
+        _ => None,
+    });
+    let (taken_at, membership) = taken.unwrap();
+    assert_eq!(taken_at, index);
+    assert!(!Membership::from_bytes(&membership).unwrap().is_joint());
 }

@@ -121,6 +121,31 @@ fn add_again(world: &mut World, leader: NodeId, node_id: NodeId) {
 }
 
 #[test]
+fn a_node_that_never_heard_of_its_removal_comes_back_when_it_is_added_again() {
+    for restart in [false, true] {
+        let mut world = World::formed(3);
+        let learns = world.change(1, vec![MemberChange::Demote { node_id: 3 }]);
+        pass(&mut world, 5);
+        assert!(world.outcome(learns).is_ok());
+        remove(&mut world, 1, 3);
+        world.settle_without(3);
+        assert!(world.status(3).failure.is_none(), "it does not know");
+        let call = world.propose(3, "to nobody");
+        if restart {
+            world.crash(3);
+            world.restart(3).unwrap();
+        }
+        add_again(&mut world, 1, 3);
+        assert_eq!(world.status(3).raft_id, 4, "under a new raft id");
+        assert!(restart || world.is_done(call), "who called the removed one has an answer");
+        world.quiesce();
+        world.crash(3);
+        world.restart(3).unwrap();
+        assert_eq!(world.status(3).raft_id, 4);
+    }
+}
+
+#[test]
 fn a_removed_node_that_is_added_again_comes_back_with_what_it_had() {
     for restart in [false, true] {
         let mut world = World::formed(3);
