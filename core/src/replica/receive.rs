@@ -52,6 +52,7 @@ impl<C> Replica<C> {
             self.come_back(to);
         }
         if envelope.formation != self.meta.formation || to != self.meta.raft_id {
+            self.suspects_removal(peer, &envelope);
             return self.drop_message("it is meant for another formation or replica of the group");
         }
         if !self.knows_sender(peer, from) {
@@ -60,15 +61,15 @@ impl<C> Replica<C> {
         self.on_body(from, envelope.body);
     }
 
-    /// A replica that waits to be added becomes what the first message of a leader, for its
-    /// incarnation, says.
+    /// A replica that waits to be added becomes what the first message of a leader or a candidate, for its incarnation,
+    /// says.
     fn try_adopt(&mut self, envelope: &Envelope) -> bool {
         let is_initial = match &self.phase {
             // The others have formed; what is missing here is their answer, not a raft id.
             Phase::Forming(_) => envelope.to <= self.options.initial_members.len() as u64,
             _ => false,
         };
-        if !is_from_leader(envelope)
+        if !names_a_member(envelope)
             || is_initial
             || envelope.formation.is_nil()
             || envelope.to == 0
@@ -234,12 +235,11 @@ impl<C> Replica<C> {
     }
 }
 
-/// Whether only a leader sends this.
-pub(super) fn is_from_leader(envelope: &Envelope) -> bool {
-    match &envelope.body {
-        PeerMessage::Raft(message) => {
-            matches!(message.get_msg_type(), MessageType::MsgAppend | MessageType::MsgHeartbeat)
-        }
-        _ => false,
-    }
+/// Whether a message is for somebody whom its sender knows as a member: a leader and a candidate address those of a
+/// committed membership. A candidate's count as much as a leader's: the leader that added a voter may be gone before that
+/// has heard of it, and be replaced with its vote only.
+pub(super) fn names_a_member(envelope: &Envelope) -> bool {
+    use MessageType::{MsgAppend, MsgHeartbeat, MsgRequestPreVote, MsgRequestVote};
+    let kinds = [MsgAppend, MsgHeartbeat, MsgRequestPreVote, MsgRequestVote];
+    matches!(&envelope.body, PeerMessage::Raft(message) if kinds.contains(&message.get_msg_type()))
 }

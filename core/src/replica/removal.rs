@@ -16,7 +16,7 @@ use raft::StateRole;
 use super::core::{Phase, Replica};
 use super::effect::Notice;
 use super::message::{Envelope, PeerIdentity, PeerMessage};
-use super::receive::is_from_leader;
+use super::receive::names_a_member;
 use super::start;
 use crate::error::{Code, Error};
 use crate::ids::RaftId;
@@ -66,14 +66,20 @@ impl<C> Replica<C> {
         if !is_open || self.now % self.options.election_ticks != 0 {
             return;
         }
-        let Some(raft) = self.raft.as_ref() else { return };
-        let mut message = Message { from: self.meta.raft_id, ..Message::default() };
-        message.set_msg_type(MessageType::MsgHeartbeatResponse);
-        message.term = raft.raft.term;
         let others: Vec<RaftId> = self.membership.members.iter().map(|m| m.raft_id).collect();
         for to in others {
-            self.post(to, PeerMessage::Raft(Message { to, ..message.clone() }));
+            if let Some(question) = self.question(to) {
+                self.post(to, question);
+            }
         }
+    }
+
+    /// What a member takes for a sign of life, and who knows that this replica was removed refuses.
+    fn question(&self, to: RaftId) -> Option<PeerMessage> {
+        let term = self.raft.as_ref()?.raft.term;
+        let mut message = Message { from: self.meta.raft_id, to, term, ..Message::default() };
+        message.set_msg_type(MessageType::MsgHeartbeatResponse);
+        Some(PeerMessage::Raft(message))
     }
 
     /// Tells a replica that it was removed, once this one will not forget it.
@@ -83,14 +89,10 @@ impl<C> Replica<C> {
         }
     }
 
-    /// Whether a leader takes this replica for a newer member: then it was removed, whether it has heard of that or not,
-    /// since a node in the same life of its directory is added only once it is no member any more. Only when nothing is
-    /// on its way to the disk: it begins anew with what is there.
+    /// Whether a leader or a candidate takes this replica, which was removed, for a newer member. Only when nothing is on
+    /// its way to the disk: it begins anew with what is there.
     pub(super) fn is_added_again(&mut self, peer: PeerIdentity, envelope: &Envelope) -> bool {
-        let is_newer = matches!(self.phase, Phase::Active | Phase::Removed(_))
-            && is_from_leader(envelope)
-            && envelope.formation == self.meta.formation
-            && envelope.to > self.meta.raft_id;
+        let is_newer = self.is_removed() && self.is_for_newer_member(envelope);
         let at_rest = self.persist.is_empty() && self.snapshots.installing.is_none();
         is_newer
             && at_rest
@@ -98,10 +100,27 @@ impl<C> Replica<C> {
             && self.knows_sender(peer, envelope.from)
     }
 
+    fn is_for_newer_member(&self, envelope: &Envelope) -> bool {
+        names_a_member(envelope)
+            && envelope.formation == self.meta.formation
+            && envelope.to > self.meta.raft_id
+    }
+
+    /// A message for a newer member on this node: then this one was removed, and has not heard of it. It does not take the
+    /// sender's word for that, but asks it; the answer comes from who has the removal on its disk.
+    pub(super) fn suspects_removal(&mut self, peer: PeerIdentity, envelope: &Envelope) {
+        let active = matches!(self.phase, Phase::Active);
+        if !active || !self.is_for_newer_member(envelope) || !self.knows_sender(peer, envelope.from)
+        {
+            return;
+        }
+        if let Some(question) = self.question(envelope.from) {
+            self.post(envelope.from, question);
+        }
+    }
+
     /// Takes part again, as the member `raft_id`.
     pub(super) fn come_back(&mut self, raft_id: RaftId) {
-        // Whoever waits for the one it was is told what became of that.
-        self.removed(Removal::Confirmed);
         let Some(raft) = self.raft.take() else { return };
         let hard_state = super::ready::hard_state_of(&raft.raft.hard_state());
         let storage = raft.raft.r.raft_log.store;

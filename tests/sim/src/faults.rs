@@ -122,6 +122,10 @@ impl World {
                 core.nodes[node].set_rate(now, 1_000_000);
             }
             Relief::OldImage { node } => self.empty_set_back(node),
+            // None of those ends who witness that a node's image is old.
+            Relief::Kill { .. } if self.now() < self.frozen_until => {
+                self.relief(self.frozen_until - self.now(), relief);
+            }
             Relief::Kill { node, life } => {
                 if self.nodes[node].in_life(life).is_some() {
                     self.down(node, false, SECOND);

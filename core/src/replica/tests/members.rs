@@ -80,6 +80,21 @@ fn a_learner_that_has_everything_is_promoted_though_the_leader_only_probes_it() 
 }
 
 #[test]
+fn a_voter_that_was_just_added_votes_before_it_has_heard_from_a_leader() {
+    let mut world = World::formed(2);
+    world.add(options(3, &[])).unwrap();
+    let added = world.change(1, vec![voter(3)]);
+    world.settle_without(3);
+    assert!(world.outcome(added).is_ok());
+    assert_eq!(world.status(3).role, Role::Forming, "it has not heard of it");
+    world.crash(1);
+    world.elect(2);
+    let call = world.propose(3, "of the newcomer");
+    world.settle();
+    assert!(world.outcome(call).is_ok());
+}
+
+#[test]
 fn a_learner_that_lags_is_not_promoted() {
     let mut world = with_newcomer();
     world.crash(4);
