@@ -12,6 +12,8 @@
 //! that a disk which is not mounted, or a folder which was lost, is noticed: a node that starts with
 //! an empty log has forgotten its votes.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::path::{Path, PathBuf};
 
 use crate::disk::{sync_name, Disk, FileSystem};

@@ -6,6 +6,8 @@
 //! starts a thread: who owns the log runs the barriers (`Log::begin_barrier`, `Barrier::run`,
 //! `Log::finish_barrier`) and the [`Chore`]s, on whatever thread suits it.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,6 +86,7 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
+    #[expect(clippy::disallowed_methods, reason = "a simulation chooses its own salts")]
     fn default() -> LogOptions {
         LogOptions {
             segment_bytes: 64 << 20,

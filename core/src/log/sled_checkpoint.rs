@@ -247,6 +247,7 @@ impl SledCheckpoint {
 
     /// Waits until sled's lock is free: threads of its own may hold the file a little longer than
     /// the handle.
+    #[expect(clippy::disallowed_methods, reason = "simulations have a checkpoint without sled")]
     fn wait_unlocked(&self) -> Result<()> {
         let path = self.folder.join("db");
         let fail = |error: io::Error| Error::from_io("close", self.folder.display(), &error);

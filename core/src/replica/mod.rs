@@ -9,6 +9,8 @@
 //! state machine do the work, in order, and report each piece. Fourth, deliver the completions:
 //! each is there exactly once. And tick.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod effect;
 pub mod event;
 pub mod message;

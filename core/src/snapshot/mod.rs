@@ -9,6 +9,8 @@
 //! manifest; custom storage and a file-system adaptor stand behind the `Disk` that a store is
 //! opened with.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::io;
 
 use crate::error::{Code, Error};

@@ -5,6 +5,8 @@
 //! before anything is allocated for it, and whatever is not understood is a [`WireError`], after
 //! which the connection is of no more use.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -148,6 +148,11 @@ impl Caller {
             Code::OutcomeLost => "answers outcome lost",
             Code::Stopped | Code::Closed => "answers closed",
             Code::MembershipInvalid | Code::MembershipBusy => "answers membership",
+            Code::Forming => "answers forming",
+            Code::Removed => "answers removed",
+            Code::StorageFailed | Code::Io => "answers storage failed",
+            Code::ApplyFailed | Code::SaveFailed | Code::RestoreFailed => "answers machine failed",
+            Code::UnknownMember => "answers unknown member",
             _ => "answers with another error",
         });
     }

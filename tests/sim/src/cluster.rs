@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use libraft::directory::{claim, Claim, Identity};
 use libraft::disk::MemoryDisk;
 use libraft::error::{Code, Error, Result};
-use libraft::ids::Uuid;
-use libraft::log::RecoveredGroup;
+use libraft::ids::{GroupId, Index, Uuid};
+use libraft::log::{Record, RecoveredGroup};
 use libraft::runtime::{SteppedNode, Surroundings, Turn};
 
 use crate::disk::Folder;
@@ -85,7 +85,11 @@ impl World {
         let place = life.place;
         life.tell(move |see| see(&Observation::Opened { place, held: held.clone() }));
         let observed = life.clone();
+        let mut ends = LogEnds::of(&stepped);
         stepped.set_observer(Box::new(move |group_id, lsn, record| {
+            if let Some(what) = ends.take_in(group_id, record) {
+                observed.hub.count(what);
+            }
             let record = record.clone();
             observed.tell(move |see| {
                 see(&Observation::Appended { place, group_id, lsn, record: &record });
@@ -376,6 +380,33 @@ impl World {
         if self.lost.insert(place) {
             self.nodes[node].lost_at = Some(self.nodes[node].down_since);
             self.hub.tell(move |see| see(&Observation::Lost { place }));
+        }
+    }
+}
+
+/// Where the logs of a node end, to count what becomes of them.
+struct LogEnds(BTreeMap<GroupId, Index>);
+
+impl LogEnds {
+    fn of(stepped: &SteppedNode) -> LogEnds {
+        LogEnds(stepped.recovered().map(|group| (group.group_id, group.last_index)).collect())
+    }
+
+    /// What a record does that is worth counting.
+    fn take_in(&mut self, group_id: GroupId, record: &Record) -> Option<&'static str> {
+        let end = self.0.entry(group_id).or_default();
+        match record {
+            Record::Entries(entries) => {
+                let (first, last) = (entries.first()?.index, entries.last()?.index);
+                let before = std::mem::replace(end, last);
+                (first <= before).then_some("truncated conflicts")
+            }
+            Record::Reset { index, snapshot, .. } => {
+                *end = *index;
+                (!snapshot.is_nil()).then_some("snapshots installed")
+            }
+            Record::Compact { .. } => Some("compactions"),
+            _ => None,
         }
     }
 }

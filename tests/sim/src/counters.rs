@@ -28,9 +28,6 @@ impl Counters {
             self.count("elections won");
         }
         self.add("commits seen", now.commit().saturating_sub(before.commit()));
-        if now.last() < before.last() {
-            self.count("truncated conflicts");
-        }
         if now.voters != before.voters && now.is_joint() {
             self.count("joint configurations");
         }

@@ -19,12 +19,14 @@ mod operator;
 mod random;
 pub mod registers;
 mod report;
+pub mod runner;
 mod settings;
 mod system;
 mod tasks;
 mod trace;
 mod world;
 
+pub use counters::Counters;
 pub use report::Report;
 pub use settings::{Fault, Settings};
 pub use world::run;

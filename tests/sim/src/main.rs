@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    libraft_sim::command_line::main()
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    libraft_sim::command_line::main(&arguments)
 }

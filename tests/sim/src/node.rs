@@ -123,10 +123,6 @@ impl Seen {
         self.role == libraft::Role::Leader
     }
 
-    pub fn last(&self) -> u64 {
-        self.numbers[3]
-    }
-
     pub fn commit(&self) -> u64 {
         self.numbers[4]
     }

@@ -1,5 +1,7 @@
 //! The log beside a plain model of it.
 
+#![allow(clippy::disallowed_methods)]
+
 mod checkpoint;
 mod codec;
 mod damage;

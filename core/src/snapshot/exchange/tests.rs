@@ -1,5 +1,7 @@
 //! Transfers between two ends, over real sockets.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
