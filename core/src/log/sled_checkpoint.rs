@@ -11,7 +11,7 @@ use std::sync::{mpsc, Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use super::checkpoint::{Changes, CheckpointFolder, CheckpointStore, Visit};
-use crate::disk::{self, Disk, FileSystem, OpenMode};
+use crate::disk::{Disk, FileSystem, OpenMode};
 use crate::error::{Code, Error, Result};
 
 /// Nodes of sled's tree larger than a quarter of this go to files that it never syncs.
@@ -19,6 +19,9 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const CACHE_BYTES: u64 = 16 << 20;
 /// sled's threads give up its lock within moments; beyond this something is wrong.
 const UNLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// sled's file with all segments.
+const DATABASE: &str = "db";
 
 /// A folder with a folder for each generation.
 pub(super) struct SledCheckpoints {
@@ -53,7 +56,7 @@ impl SledCheckpoints {
     /// new snapshot file says are free, and does not sync the name of that first: a power cut in
     /// between could leave neither. A database of one segment has none to zero. Says whether there
     /// is a copy: on a full disk there is not.
-    fn keep(&self, name: &str) -> io::Result<bool> {
+    pub(super) fn keep(&self, name: &str) -> io::Result<bool> {
         let (before, partial) = (format!("{name}{BEFORE}"), format!("{name}{PARTIAL}"));
         let (name, before, partial) = (Path::new(name), Path::new(&before), Path::new(&partial));
         if self.disk.exists(partial)? {
@@ -67,15 +70,14 @@ impl SledCheckpoints {
             self.disk.rename(before, name)?;
             self.disk.sync_dir(Path::new(""))?;
         }
-        let database = name.join("db");
+        let database = name.join(DATABASE);
         if !self.disk.exists(&database)? {
             return Ok(false);
         }
-        let database = self.disk.open(&database, OpenMode::Read)?;
-        if database.len()? <= SEGMENT_BYTES as u64 {
+        if self.disk.open(&database, OpenMode::Read)?.len()? <= SEGMENT_BYTES as u64 {
             return Ok(false);
         }
-        match self.copy(&*database, partial) {
+        match self.copy(name, partial) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 self.disk.delete_dir(partial)?;
                 return Ok(false);
@@ -87,21 +89,32 @@ impl SledCheckpoints {
         Ok(true)
     }
 
-    fn copy(&self, database: &dyn disk::File, folder: &Path) -> io::Result<()> {
-        self.disk.create_dir(folder)?;
-        let copy = self.disk.open(&folder.join("db"), OpenMode::CreateNew)?;
+    /// Copies what sled recovers from: the segments, and the snapshot file. A segment may be zeroed
+    /// already that only the snapshot file says is not needed; without it sled could take what
+    /// follows for torn, and zero that too.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.create_dir(to)?;
+        for name in self.disk.list(from)? {
+            if name == DATABASE || is_snapshot(&name) {
+                self.copy_file(&from.join(&name), &to.join(&name))?;
+            }
+        }
+        self.disk.sync_dir(to)
+    }
+
+    fn copy_file(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.disk.open(from, OpenMode::Read)?;
+        let to = self.disk.open(to, OpenMode::CreateNew)?;
         let mut buffer = vec![0; COPY_BYTES];
         let mut offset = 0;
         loop {
-            let count = database.read_at(&mut buffer, offset)?;
+            let count = from.read_at(&mut buffer, offset)?;
             if count == 0 {
-                break;
+                return to.sync();
             }
-            copy.write_at(&buffer[..count], offset)?;
+            to.write_at(&buffer[..count], offset)?;
             offset += count as u64;
         }
-        copy.sync()?;
-        self.disk.sync_dir(folder)
     }
 
     /// The opening has ended: what it started from must never come back.
@@ -139,7 +152,8 @@ impl CheckpointFolder for SledCheckpoints {
                 open_database(&folder)?
             }
         };
-        let file = File::options().read(true).write(true).open(folder.join("db")).map_err(fail)?;
+        let file =
+            File::options().read(true).write(true).open(folder.join(DATABASE)).map_err(fail)?;
         sync_all(&folder, &file).map_err(fail)?;
         if is_kept {
             self.forget(&name).map_err(fail)?;
@@ -182,6 +196,11 @@ fn open_database(folder: &Path) -> Result<sled::Db> {
     })
 }
 
+/// Also one that sled did not complete, which it ignores.
+fn is_snapshot(name: &str) -> bool {
+    name.starts_with("snap.")
+}
+
 /// Deletes what sled makes anew, in case that is what is damaged: its settings, which are always
 /// the same here, and the snapshot files, which only make opening quicker.
 fn delete_replaceable(folder: &Path) -> io::Result<()> {
@@ -189,7 +208,7 @@ fn delete_replaceable(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name == "conf" || name.starts_with("snap.") {
+        if name == "conf" || is_snapshot(&name) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -206,7 +225,7 @@ fn sync_all(folder: &Path, file: &File) -> io::Result<()> {
 
 /// Where sled keeps all its data, for messages.
 fn database(folder: &Path) -> String {
-    folder.join("db").display().to_string()
+    folder.join(DATABASE).display().to_string()
 }
 
 /// Runs a call of sled; a panic in it is an error like any other.
@@ -249,7 +268,7 @@ impl SledCheckpoint {
     /// the handle.
     #[expect(clippy::disallowed_methods, reason = "simulations have a checkpoint without sled")]
     fn wait_unlocked(&self) -> Result<()> {
-        let path = self.folder.join("db");
+        let path = self.folder.join(DATABASE);
         let fail = |error: io::Error| Error::from_io("close", self.folder.display(), &error);
         let file = File::open(&path).map_err(fail)?;
         let (sender, receiver) = mpsc::channel();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::checkpoint::{group_key, Changes};
 use super::super::index::Place;
 use super::super::reader::{Collected, Reader};
+use super::super::sled_checkpoint::SledCheckpoints;
 use super::super::*;
 use super::{entries, open, small};
 use crate::disk::{FileSystem, MemoryDisk};
@@ -152,6 +153,40 @@ fn an_opening_of_sled_that_was_interrupted_starts_again_from_what_was_there_befo
     let (log, groups) = folder.open(small()).unwrap();
     assert!(log.read_all(&groups[0]).unwrap() == before);
     log.close().unwrap();
+}
+
+/// sled zeroes segments at an opening that only the snapshot file of the same opening says are free: a copy without that
+/// file was empty for sled.
+#[test]
+fn an_opening_of_sled_that_was_interrupted_after_another_loses_nothing() {
+    const KEYS: u8 = 37;
+    let folder = Folder::new("interrupted-again");
+    let path = folder.0.join("sled");
+    let checkpoints = SledCheckpoints::new(path.clone());
+    let mut copies = 0;
+    for step in 0..16u8 {
+        let store = checkpoints.open(1).unwrap();
+        for key in (0..KEYS).cycle().take(64 + usize::from(step) % 3 * 64) {
+            let mut changes = Changes::default();
+            changes.put(vec![key], vec![step; 32_000]);
+            store.apply(changes).unwrap();
+        }
+        store.sync().unwrap();
+        store.close().unwrap();
+        if checkpoints.keep("00000001").unwrap() {
+            copies += 1;
+            std::fs::remove_file(path.join("00000001/db")).unwrap();
+        }
+        let store = checkpoints.open(1).unwrap();
+        for key in 0..KEYS {
+            assert!(
+                store.get(&[key]).unwrap() == Some(vec![step; 32_000]),
+                "key {key} after step {step}"
+            );
+        }
+        store.close().unwrap();
+    }
+    assert!(copies > 8, "the database has one segment still");
 }
 
 #[test]
