@@ -11,6 +11,7 @@ pub mod machine;
 pub mod order;
 pub mod process;
 pub mod random;
+pub mod tmpfs;
 pub mod trace;
 pub mod trouble;
 
