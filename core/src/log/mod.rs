@@ -27,6 +27,7 @@ mod checkpoint;
 mod chore;
 mod codec;
 mod file_checkpoint;
+mod generation;
 mod housekeeping;
 mod index;
 mod journal;
