@@ -82,12 +82,27 @@ test-python: setup
 
 test-java: setup
 	bindings/java/run-tests
-.PHONY: test-deliberate-bugs
-test: test-deliberate-bugs
+
+.PHONY: test-deliberate-bugs test-sim sim sim-long
+test: test-sim test-deliberate-bugs
 # Such as BUGS="SkipTheSync ForgetTheVote"; all, if empty.
 BUGS ?=
 test-deliberate-bugs: setup ## break every rule of core/src/deliberate.rs, and see a test fail
-	$(CARGO) test --locked -p libraft-sim --features deliberate-bugs --test deliberate_bugs -- $(BUGS)
+	$(CARGO) test --locked --profile sim -p libraft-sim --features deliberate-bugs --test deliberate_bugs -- $(BUGS)
+
+# Optimised, with debug assertions.
+SIM = $(CARGO) run --locked --quiet --profile sim -p libraft-sim --
+test-sim: setup
+	$(CARGO) test --locked --profile sim -p libraft-sim --test seeds -- --nocapture --test-threads 1
+
+SEED    ?= 1
+STEPS   ?= 10000
+WITHOUT ?=
+sim: ## one simulated world: SEED=1 STEPS=10000 WITHOUT=loss,kill
+	@$(SIM) --seed $(SEED) --steps $(STEPS) --without "$(WITHOUT)"
+
+sim-long: ## simulated worlds until stopped
+	@$(SIM) --long --steps $(STEPS)
 
 .PHONY: test-conformance conformance-accept exit-matrix demo-mixed
 test: test-conformance
@@ -135,7 +150,6 @@ soak: build ## ROUNDS=200 crashes, a callback that blocks for a minute, and 50 G
 
 # How many states `make power-cuts` looks at, and with how many ways of damage.
 STATES ?= 50000
-SEED   ?= 1
 power-cuts: build ## power cuts and damage of the log at STATES=50000 moments; SEED=1
 	LIBRAFT_SEED=$(SEED) LIBRAFT_POWER_CUTS=$(STATES) LIBRAFT_DAMAGES=$(STATES) $(CARGO) test --locked \
 	    -p libraft-storage --test power_cut --test damage -- --nocapture --test-threads 1

@@ -13,7 +13,15 @@ pub struct Row {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
-    Test { suite: Suite, module: &'static str, name: &'static str },
+    Test {
+        suite: Suite,
+        module: &'static str,
+        name: &'static str,
+    },
+    /// Simulated worlds of 10,000 steps: those of the seeds from 1 to `seeds`.
+    Worlds {
+        seeds: u64,
+    },
 }
 
 /// A program with tests.
@@ -63,6 +71,7 @@ impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             By::Test { name, .. } => f.write_str(name),
+            By::Worlds { seeds } => write!(f, "worlds 1 to {seeds}"),
         }
     }
 }
@@ -82,6 +91,10 @@ const TRANSCRIPTS: By = core("replica::tests::transcript", "the_transcripts_tell
 
 const fn core(module: &'static str, name: &'static str) -> By {
     By::Test { suite: Suite::Core, module, name }
+}
+
+const fn worlds(seeds: u64) -> By {
+    By::Worlds { seeds }
 }
 
 const fn row(bug: Bug, by: &'static [By]) -> Row {
