@@ -307,7 +307,7 @@ fn a_transfer_to_a_node_that_does_not_answer_fails_and_the_leader_goes_on() {
 }
 
 #[test]
-fn a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_next_start() {
+fn a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_start() {
     let mut world = World::of(3);
     world.node_mut(3).options.machine_kind = MachineKind::OnDisk;
     world.settle();

@@ -102,10 +102,13 @@ const fn row(bug: Bug, by: &'static [By]) -> Row {
 }
 
 pub const TABLE: &[Row] = &[
-    row(Bug::SkipTheSync, &[LOG, POWER_CUT]),
-    row(Bug::PassOverAFailedSync, &[core("log::tests::space", "a_failed_sync_is_final")]),
-    row(Bug::SameSaltAfterRecycling, &[LOG, POWER_CUT]),
-    row(Bug::ReleaseBeforeTheCheckpointIsSynced, &[LOG, POWER_CUT]),
+    row(Bug::SkipTheSync, &[LOG, POWER_CUT, worlds(40)]),
+    row(
+        Bug::PassOverAFailedSync,
+        &[core("log::tests::space", "a_failed_sync_is_final"), worlds(200)],
+    ),
+    row(Bug::SameSaltAfterRecycling, &[LOG, POWER_CUT, worlds(10)]),
+    row(Bug::ReleaseBeforeTheCheckpointIsSynced, &[LOG, POWER_CUT, worlds(10)]),
     row(Bug::MoveBeforeTheRestIsDurable, &[LOG]),
     row(
         Bug::KeepTruncatedInTheCheckpoint,
@@ -117,7 +120,7 @@ pub const TABLE: &[Row] = &[
             POWER_CUT,
         ],
     ),
-    row(Bug::ReplayTheCheckpointOverTheJournal, &[LOG, POWER_CUT]),
+    row(Bug::ReplayTheCheckpointOverTheJournal, &[LOG, POWER_CUT, worlds(10)]),
     row(
         Bug::TakeDamageForATornEnd,
         &[core(
@@ -128,10 +131,13 @@ pub const TABLE: &[Row] = &[
     row(Bug::TruncateOneTooFew, &[LOG, POWER_CUT]),
     row(
         Bug::KeepTheBootCounter,
-        &[core(
-            "directory::layout::tests",
-            "a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut",
-        )],
+        &[
+            core(
+                "directory::layout::tests",
+                "a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut",
+            ),
+            worlds(200),
+        ],
     ),
     row(
         Bug::AnnounceASnapshotBeforeItIsDurable,
@@ -143,36 +149,42 @@ pub const TABLE: &[Row] = &[
             POWER_CUT,
         ],
     ),
-    row(Bug::AcknowledgeBeforeTheBarrier, &[REPLICA]),
-    row(Bug::ForgetTheVote, &[TRANSCRIPTS]),
-    row(Bug::ForgetTheTerm, &[REPLICA]),
-    row(Bug::CommitWithoutAQuorum, &[REPLICA]),
+    row(Bug::AcknowledgeBeforeTheBarrier, &[REPLICA, worlds(10)]),
+    row(Bug::ForgetTheVote, &[TRANSCRIPTS, worlds(10)]),
+    row(Bug::ForgetTheTerm, &[REPLICA, worlds(40)]),
+    row(Bug::CommitWithoutAQuorum, &[REPLICA, worlds(10)]),
     row(
         Bug::TrustACommitBeyondTheLog,
         &[core("replica::tests::messages", "a_heartbeat_that_commits_beyond_the_log_is_refused")],
     ),
     row(
         Bug::ForgetTheConfigurationAtRestart,
-        &[core(
-            "replica::tests::members",
-            "a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_next_start",
-        )],
+        &[
+            core(
+                "replica::tests::members",
+                "a_membership_that_only_the_machine_is_ahead_of_is_found_in_the_log_at_the_start",
+            ),
+            worlds(40),
+        ],
     ),
-    row(Bug::LoseTheMembershipOfASnapshot, &[REPLICA]),
-    row(Bug::CountTheVotesOfLearners, &[REPLICA]),
+    row(Bug::LoseTheMembershipOfASnapshot, &[REPLICA, worlds(10)]),
+    row(Bug::CountTheVotesOfLearners, &[REPLICA, worlds(40)]),
     row(
         Bug::ForgetTheOldHalf,
-        &[core(
-            "replica::tests::removal",
-            "one_of_two_goes_on_though_it_lost_power_right_after_it_removed_the_other",
-        )],
+        &[
+            core(
+                "replica::tests::removal",
+                "one_of_two_goes_on_though_it_lost_power_right_after_it_removed_the_other",
+            ),
+            worlds(40),
+        ],
     ),
     row(
         Bug::StayInTheJointConfiguration,
-        &[core("replica::tests::members", "a_group_of_one_grows_to_three")],
+        &[core("replica::tests::members", "a_group_of_one_grows_to_three"), worlds(40)],
     ),
     row(Bug::ReuseRaftIds, &[REPLICA]),
-    row(Bug::IgnoreTheIncarnation, &[REPLICA]),
+    row(Bug::IgnoreTheIncarnation, &[REPLICA, worlds(100)]),
     row(
         Bug::FormBeforeAllHaveStoredAll,
         &[core(
@@ -180,10 +192,10 @@ pub const TABLE: &[Row] = &[
             "a_member_that_was_wiped_while_the_group_formed_is_refused_with_a_reason",
         )],
     ),
-    row(Bug::ApplyTwiceAfterARestart, &[REPLICA]),
-    row(Bug::SkipAnEntryAfterARestart, &[REPLICA]),
-    row(Bug::DateASnapshotAhead, &[REPLICA]),
-    row(Bug::CompactBeyondTheApplied, &[REPLICA]),
+    row(Bug::ApplyTwiceAfterARestart, &[REPLICA, worlds(10)]),
+    row(Bug::SkipAnEntryAfterARestart, &[REPLICA, worlds(10)]),
+    row(Bug::DateASnapshotAhead, &[REPLICA, worlds(200)]),
+    row(Bug::CompactBeyondTheApplied, &[REPLICA, worlds(10)]),
     row(
         Bug::DropThePinOfASnapshot,
         &[core(
@@ -198,7 +210,7 @@ pub const TABLE: &[Row] = &[
             "a_snapshot_that_was_installed_but_not_restored_is_restored_at_the_start",
         )],
     ),
-    row(Bug::ReuseProposalIds, &[REPLICA]),
+    row(Bug::ReuseProposalIds, &[REPLICA, worlds(200)]),
     row(
         Bug::ReuseReadIds,
         &[core(
@@ -206,23 +218,26 @@ pub const TABLE: &[Row] = &[
             "the_answer_to_a_read_of_an_earlier_boot_answers_none_of_this_one",
         )],
     ),
-    row(Bug::ForwardTwice, &[REPLICA]),
-    row(Bug::RejectWhatIsUnknown, &[REPLICA]),
-    row(Bug::RejectTheTermOfTheApplied, &[REPLICA]),
-    row(Bug::AnswerAnotherCall, &[REPLICA]),
-    row(Bug::LoseTheCompletionsOfTheOverwritten, &[REPLICA]),
+    row(Bug::ForwardTwice, &[REPLICA, worlds(10)]),
+    row(Bug::RejectWhatIsUnknown, &[REPLICA, worlds(100)]),
+    row(Bug::RejectTheTermOfTheApplied, &[REPLICA, worlds(10)]),
+    row(Bug::AnswerAnotherCall, &[REPLICA, worlds(10)]),
+    row(Bug::LoseTheCompletionsOfTheOverwritten, &[REPLICA, worlds(10)]),
     row(
         Bug::AdmitAnyBytes,
         &[core("replica::tests::calls", "limits_on_pending_calls_and_bytes_are_answered_busy")],
     ),
     row(
         Bug::AnswerReadsBeforeTheApply,
-        &[core(
-            "replica::tests::calls",
-            "a_read_waits_until_this_nodes_machine_has_applied_what_was_committed_before_it",
-        )],
+        &[
+            core(
+                "replica::tests::calls",
+                "a_read_waits_until_this_nodes_machine_has_applied_what_was_committed_before_it",
+            ),
+            worlds(10),
+        ],
     ),
-    row(Bug::ReadBeforeACommitInTheTerm, &[REPLICA]),
+    row(Bug::ReadBeforeACommitInTheTerm, &[REPLICA, worlds(100)]),
     row(
         Bug::ReadWithoutAQuorum,
         &[core("replica::tests::calls", "a_leader_that_is_cut_off_serves_no_reads")],
