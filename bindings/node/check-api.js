@@ -39,6 +39,11 @@ function has(name) {
   return new RegExp(`^\\s+(static |readonly )?${bare}[(:]`, 'm').test(CLASSES[owner] ?? '');
 }
 
+for (const name of ['Node', 'Group', 'LibraftError', 'setLogger', 'version']) {
+  const isExported = new RegExp(`export (declare const ${name}\\b|\\{[^}]*\\b${name}\\b)`).test(types('index'));
+  if (!isExported) problems.push(`types/index.d.ts does not export ${name}`);
+}
+
 for (const [, names] of api.matchAll(/^javascript = "(.*)"$/gm)) {
   let owner;
   for (const name of names.split(', ')) {
