@@ -227,7 +227,7 @@ impl Group {
     }
 
     /// Replaces the listener; called on the completion thread, in order. Up to 1,024 notices wait for one that blocks; it
-    /// misses what comes then.
+    /// misses what comes then. Dropped once the group has stopped and its last notice was told.
     pub fn set_listener(&self, listener: Option<Box<dyn FnMut(Notice) + Send>>) -> Result<()> {
         self.node.check_process()?;
         self.handle.set_listener(listener);

@@ -131,6 +131,8 @@ function deliver(delivery: Delivery): void {
       return hosts.get(delivery.host)?.drop();
     case Kind.Noticed:
       return hosts.get(delivery.host)?.onEvent(delivery.event);
+    case Kind.NoticesEnded:
+      return hosts.get(delivery.host)?.eventsEnded(delivery.listener);
     case Kind.Logged:
       return onRecord(delivery);
     default: {

@@ -35,8 +35,9 @@ export class Group {
     this.#host = host;
     this.#proposals = new Proposals(native, host);
     host.onEvent = (event) => this.#onEvent(event as GroupEvent);
+    host.onEventsEnded = () => this.#onEventsEnded();
     host.onDropped = () => {
-      this.#onDropped();
+      this.#stopped = true;
       onStopped(this);
     };
   }
@@ -118,7 +119,7 @@ export class Group {
       events.end();
       return events;
     }
-    if (this.#listeners.size === 0) this.#listen(true);
+    if (!this.#host.isListening) this.#listen(true);
     this.#listeners.add(events);
     return events;
   }
@@ -151,7 +152,7 @@ export class Group {
   }
 
   #listen(on: boolean): void {
-    const error = this.#native.listen(on);
+    const error = this.#native.listen(this.#host.listen(on));
     if (error !== null && isNativeError(error)) throw fromNative(error);
   }
 
@@ -163,8 +164,7 @@ export class Group {
     for (const listener of this.#listeners) listener.push(event);
   }
 
-  #onDropped(): void {
-    this.#stopped = true;
+  #onEventsEnded(): void {
     for (const listener of this.#listeners) listener.end();
     this.#listeners.clear();
   }

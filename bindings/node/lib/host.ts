@@ -27,6 +27,8 @@ export class MachineHost {
   readonly #machine: AnyMachine;
   /** Hears of what happens to the group. */
   onEvent: (event: object) => void = () => undefined;
+  /** Called after the last event. */
+  onEventsEnded: () => void = () => undefined;
   /** Called when the group is stopped. */
   onDropped: () => void = () => undefined;
 
@@ -37,6 +39,10 @@ export class MachineHost {
   /** Nothing is asked of the machine any more. */
   #stopping = false;
   #dropped = false;
+  #destroyed = false;
+  /** The listener that the native half has, by its number; 0 if it has none. */
+  #listener = 0;
+  #lastListener = 0;
   /** What was asked while it was stopping. */
   readonly #refused: number[] = [];
   /** Views that the machine prepared, by their number. */
@@ -221,19 +227,45 @@ export class MachineHost {
     this.#destroyIfDone();
   }
 
+  get isListening(): boolean {
+    return this.#listener !== 0;
+  }
+
+  /** The number for another listener of the native half; 0, if there is to be none. */
+  listen(on: boolean): number {
+    this.#listener = on ? ++this.#lastListener : 0;
+    this.#forgetIfOver();
+    return this.#listener;
+  }
+
+  /** The last event was told; also of a listener that was replaced long ago. */
+  eventsEnded(listener: number): void {
+    if (listener !== this.#listener) return;
+    this.#listener = 0;
+    this.onEventsEnded();
+    this.#forgetIfOver();
+  }
+
   #ran(): void {
     this.#running--;
     this.#destroyIfDone();
   }
 
   #destroyIfDone(): void {
-    if (!this.#dropped || this.#running > 0 || this.#prepared.size > 0) return;
-    removeHost(this.id);
+    const isInUse = !this.#dropped || this.#running > 0 || this.#prepared.size > 0;
+    if (isInUse || this.#destroyed) return;
+    this.#destroyed = true;
+    this.#forgetIfOver();
     try {
       this.#machine.destroy?.();
     } catch (error) {
       warn('destroy', error);
     }
+  }
+
+  /** Its last events may come after its machine is gone. */
+  #forgetIfOver(): void {
+    if (this.#destroyed && !this.isListening) removeHost(this.id);
   }
 
   #fail(request: number, error: unknown): void {

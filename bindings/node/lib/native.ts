@@ -22,6 +22,7 @@ export const enum Kind {
   MachineDropped = 21,
   Noticed = 22,
   Logged = 23,
+  NoticesEnded = 24,
 }
 
 export interface NativeError {
@@ -66,6 +67,7 @@ export type Delivery =
   | { kind: Kind.SnapshotReleased; host: number; prepared: number }
   | { kind: Kind.MachineDropped; host: number }
   | { kind: Kind.Noticed; host: number; event: object }
+  | { kind: Kind.NoticesEnded; host: number; listener: number }
   | ({ kind: Kind.Logged } & NativeRecord);
 
 /** Every method with a `call` has that call completed by a delivery, once. */
@@ -100,7 +102,7 @@ export interface NativeGroup {
   takeSnapshot(call: number): void;
   status(): object | NativeError;
   members(): object[] | NativeError;
-  listen(on: boolean): NativeError | null;
+  listen(listener: number): NativeError | null;
   stop(call: number): void;
 }
 

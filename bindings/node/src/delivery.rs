@@ -31,6 +31,7 @@ const SNAPSHOT_RELEASED: u32 = 20;
 const MACHINE_DROPPED: u32 = 21;
 const NOTICED: u32 = 22;
 const LOGGED: u32 = 23;
+const NOTICES_ENDED: u32 = 24;
 
 pub fn deliver<'env>(env: &'env Env, shared: &Shared, item: Item) -> Result<Object<'env>> {
     match item {
@@ -53,6 +54,9 @@ pub fn deliver<'env>(env: &'env Env, shared: &Shared, item: Item) -> Result<Obje
         Item::MachineDropped(host) => numbered(env, MACHINE_DROPPED, "host", host),
         Item::Noticed(host, notice) => {
             with(numbered(env, NOTICED, "host", host)?, "event", event(env, notice)?)
+        }
+        Item::NoticesEnded(host, number) => {
+            with(numbered(env, NOTICES_ENDED, "host", host)?, "listener", number)
         }
         Item::Logged(record) => logged(env, record),
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libraft::{BatchCompleter, Change, Completer, Completion, Group, Result};
+use libraft::{BatchCompleter, Change, Completer, Completion, Group, Notice, Result};
 use napi::bindgen_prelude::{BigInt, Either};
 use napi_derive::napi;
 
@@ -99,14 +99,16 @@ impl NativeGroup {
         }
     }
 
-    /// Has notices delivered from now on, or no more.
+    /// Has notices delivered from now on, and `NoticesEnded` with this number after the last one;
+    /// no more, if it is 0.
     #[napi(catch_unwind)]
-    pub fn listen(&self, on: bool) -> Option<NativeError> {
-        let (host, mailbox) = (self.host, self.mailbox.clone());
-        let listener: Option<Box<dyn FnMut(libraft::Notice) + Send>> = if on {
-            Some(Box::new(move |notice| mailbox.post(Item::Noticed(host, notice))))
-        } else {
-            None
+    pub fn listen(&self, number: u32) -> Option<NativeError> {
+        let listener: Option<Box<dyn FnMut(Notice) + Send>> = match number {
+            0 => None,
+            _ => {
+                let ear = Ear { mailbox: self.mailbox.clone(), host: self.host, number };
+                Some(Box::new(move |notice| ear.tell(notice)))
+            }
         };
         self.group.set_listener(listener).err().map(NativeError::from)
     }
@@ -125,5 +127,25 @@ impl NativeGroup {
         if let Err(error) = start(completer) {
             self.mailbox.post(Item::Failed(call, error));
         }
+    }
+}
+
+/// A listener of the core. Its drop is the end of the notices, which the drop of the machine is not:
+/// another thread tells them.
+struct Ear {
+    mailbox: Arc<Mailbox>,
+    host: HostId,
+    number: u32,
+}
+
+impl Ear {
+    fn tell(&self, notice: Notice) {
+        self.mailbox.post(Item::Noticed(self.host, notice));
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.mailbox.post(Item::NoticesEnded(self.host, self.number));
     }
 }

@@ -29,6 +29,8 @@ pub enum Item {
     SnapshotReleased(HostId, u32),
     MachineDropped(HostId),
     Noticed(HostId, Notice),
+    /// No notice follows for the listener of this number.
+    NoticesEnded(HostId, u32),
     Logged(LogRecord),
 }
 

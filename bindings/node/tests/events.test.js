@@ -3,64 +3,100 @@
 const assert = require('node:assert/strict');
 const test = require('node:test');
 const { setLogger } = require('libraft');
-const { Recorder, alone, errorOf, eventually, folder, openNode } = require('./support.js');
+const { PATIENCE_MS, Recorder, alone, errorOf, eventually, folder, openNode } = require('./support.js');
 
-async function start(t) {
-  const node = await openNode(folder(t));
-  const initialMembers = [{ nodeId: 1n, address: '127.0.0.1:0' }];
-  return { node, group: await node.startGroup({ groupId: 1n, initialMembers }, new Recorder()) };
+/** A group of two nodes, of which one does not run it yet: so nothing can have happened. */
+async function unformed(t) {
+  const path = folder(t);
+  const nodes = [await openNode(path, 1n), await openNode(path, 2n)];
+  const initialMembers = nodes.map((node) => {
+    const { nodeId, address } = node.status();
+    return { nodeId, address };
+  });
+  const start = (node) => node.startGroup({ groupId: 1n, initialMembers }, new Recorder());
+  return { group: await start(nodes[0]), form: () => start(nodes[1]) };
 }
 
-test('events are iterated over from the call on, until the group is stopped', async (t) => {
-  const { node, group } = await start(t);
-  const kinds = [];
-  const reading = (async () => {
-    for await (const event of group.events()) {
-      kinds.push(event.kind);
-      if (event.kind === 'role' && event.role === 'leader') assert.equal(typeof event.term, 'bigint');
-      if (event.kind === 'snapshot-taken') assert.ok(event.bytes > 0 && event.index > 0n);
-    }
+/** Reads events from now on; `seen` has them, and `ended()` waits for the last. */
+function read(events) {
+  const seen = [];
+  let isOver = false;
+  void (async () => {
+    for await (const event of events) seen.push(event);
+    isOver = true;
   })();
-  await group.waitReady();
+  // To wait for an event does not keep the process alive; this does.
+  return { seen, ended: () => eventually('the events end', () => isOver) };
+}
+
+const isLeader = ({ kind, nodeId }) => kind === 'leader' && nodeId !== undefined;
+
+test('events are iterated over from the call on, until the group is stopped', async (t) => {
+  const { group, form } = await unformed(t);
+  const { seen, ended } = read(group.events());
+  await form();
+  await group.waitReady(PATIENCE_MS);
   await group.propose('x');
-  await group.takeSnapshot();
-  await node.close();
-  await reading;
-  assert.deepEqual(new Set(kinds), new Set(['leader', 'role', 'snapshot-taken']));
+  const leader = await eventually('a leader is told', () => seen.find(isLeader));
+  const role = await eventually('a role is told', () => seen.find(({ kind }) => kind === 'role'));
+  for (const { term } of [leader, role]) assert.equal(typeof term, 'bigint');
+  const index = await group.takeSnapshot();
+  const taken = await eventually('a snapshot is told', () =>
+    seen.find(({ kind }) => kind === 'snapshot-taken'),
+  );
+  assert.equal(taken.index, index);
+  assert.ok(taken.bytes > 0);
+  await group.stop();
+  await ended();
+  const { kind, role: last } = seen.at(-1);
+  assert.deepEqual([kind, last], ['role', 'stopped']);
   assert.equal((await group.events().next()).done, true);
 });
 
-test('a failure is an event, and the last one', async (t) => {
+test('the last event of a group is told, however quickly its machine is gone', async (t) => {
+  const { node, group } = await alone(t, new Recorder());
+  let current = group;
+  for (let i = 0; i < 100; i++) {
+    const { seen, ended } = read(current.events());
+    await current.stop();
+    await ended();
+    assert.equal(seen.at(-1)?.role, 'stopped');
+    current = await node.startGroup({ groupId: 1n }, new Recorder());
+    await current.waitReady(PATIENCE_MS);
+  }
+});
+
+test('a failure is an event', async (t) => {
   const machine = new Recorder();
   const { node, group } = await alone(t, machine);
-  const events = group.events();
+  const { seen, ended } = read(group.events());
   machine.apply = () => {
     throw new Error('planned');
   };
   await errorOf(group.propose('x'));
   await errorOf(node.close());
-  const kinds = [];
-  for await (const { kind } of events) kinds.push(kind);
-  assert.equal(kinds.at(-1), 'failed');
+  await ended();
+  assert.ok(seen.some(({ kind }) => kind === 'failed'), JSON.stringify(seen.map(({ kind }) => kind)));
 });
 
 test('each reader has all events, and one that leaves does not disturb the others', async (t) => {
-  const { node, group } = await start(t);
-  node.ref(); // waiting for an event does not keep the process alive
-  const [one, other] = [group.events(), group.events()];
-  await group.waitReady();
-  for await (const event of one) {
-    assert.equal(event.kind, 'leader');
-    break;
+  const { group, form } = await unformed(t);
+  const leaving = group.events();
+  const { seen, ended } = read(group.events());
+  await form();
+  await group.waitReady(PATIENCE_MS);
+  await eventually('a leader is told', () => seen.some(isLeader));
+  const before = [];
+  for await (const event of leaving) {
+    before.push(event);
+    if (isLeader(event)) break;
   }
-  assert.equal((await other.next()).value.kind, 'leader');
+  await group.propose('x');
   await group.takeSnapshot();
-  const kinds = [];
-  for await (const event of other) {
-    kinds.push(event.kind);
-    if (event.kind === 'snapshot-taken') break;
-  }
-  assert.deepEqual(kinds, ['role', 'snapshot-taken']);
+  await eventually('a snapshot is told', () => seen.some(({ kind }) => kind === 'snapshot-taken'));
+  assert.deepEqual(seen.slice(0, before.length), before);
+  await group.stop();
+  await ended();
 });
 
 test('a logger hears the library, until it is unset', async (t) => {

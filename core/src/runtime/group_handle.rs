@@ -42,6 +42,8 @@ struct End {
 #[derive(Default)]
 struct ListenerPlace {
     listener: Option<Listener>,
+    /// The group is gone, and its last notice was told: a listener that comes now is dropped at once.
+    over: bool,
     /// Counts the calls of `set_listener`, so that one that was called meanwhile is not undone.
     version: u64,
 }
@@ -179,11 +181,25 @@ impl GroupHandle {
 
     pub(crate) fn set_listener(&self, listener: Option<Listener>) {
         let mut place = lock(&self.listener);
-        place.version += 1;
-        let old = std::mem::replace(&mut place.listener, listener);
-        // The old one is dropped after the lock is released: its drop is the program's code.
+        let dropped = if place.over {
+            listener
+        } else {
+            place.version += 1;
+            std::mem::replace(&mut place.listener, listener)
+        };
+        // It is dropped after the lock is released: its drop is the program's code.
         drop(place);
-        drop(old);
+        drop(dropped);
+    }
+
+    /// Drops the listener, and whichever comes after: that drop is how a listener hears that nothing will happen.
+    pub(crate) fn end_listening(&self) {
+        let mut place = lock(&self.listener);
+        place.over = true;
+        place.version += 1;
+        let last = place.listener.take();
+        drop(place);
+        drop(last);
     }
 
     /// Whether one more notice may wait for the listener. A listener that blocks misses what is beyond the limit; the
@@ -228,6 +244,8 @@ pub(crate) fn ticks(milliseconds: u64, tick_ms: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -242,6 +260,24 @@ mod tests {
         assert_eq!(failure.outcome, Outcome::Unknown, "as for the calls that met it");
         let refused = group.check_in_service().expect_err("it is out of service");
         assert_eq!((refused.code, refused.outcome), (Code::ApplyFailed, Outcome::Rejected));
+    }
+
+    #[test]
+    fn a_listener_that_comes_after_the_end_is_dropped_at_once() {
+        let group = GroupHandle::new(1, GroupOptions::default(), 100);
+        let listener = || {
+            let token = Arc::new(());
+            let held = Arc::downgrade(&token);
+            (Box::new(move |_| drop(token.clone())), held)
+        };
+        let (first, held_by_first) = listener();
+        group.set_listener(Some(first));
+        assert_eq!(held_by_first.strong_count(), 1);
+        group.end_listening();
+        assert_eq!(held_by_first.strong_count(), 0);
+        let (late, held_by_late) = listener();
+        group.set_listener(Some(late));
+        assert_eq!(held_by_late.strong_count(), 0);
     }
 
     #[test]

@@ -308,7 +308,7 @@ impl EventLoop {
     /// and says to whoever waits for it that the group is gone.
     pub(super) fn close_seat(&mut self, hosted: &Hosted, vacated: impl FnOnce() + Send + 'static) {
         let group = hosted.group.clone();
-        let forget_listener = Box::new(move || group.set_listener(None));
+        let forget_listener = Box::new(move || group.end_listening());
         self.deliveries.push(Delivered::Run(forget_listener));
         // Before the machine can be gone: a stop ends after everything that it completed.
         self.deliver();
