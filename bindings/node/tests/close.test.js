@@ -3,7 +3,16 @@
 const assert = require('node:assert/strict');
 const test = require('node:test');
 const { Node } = require('libraft');
-const { Recorder, alone, errorOf, eventually, folder, openNode, startAlone } = require('./support.js');
+const {
+  PATIENCE_MS,
+  Recorder,
+  alone,
+  errorOf,
+  eventually,
+  folder,
+  openNode,
+  startAlone,
+} = require('./support.js');
 
 test('a directory can be opened again as soon as close has resolved', async (t) => {
   const path = folder(t);
@@ -89,7 +98,7 @@ test('nodes by the dozen live side by side in a process', async (t) => {
   const groups = nodes.map(async (node, i) => {
     const initialMembers = [{ nodeId: numbers[i], address: '127.0.0.1:0' }];
     const group = await node.startGroup({ groupId: 1n, initialMembers }, new Recorder());
-    await group.waitReady();
+    await group.waitReady(PATIENCE_MS);
     await group.propose(`node ${i}`);
   });
   await Promise.all(groups);

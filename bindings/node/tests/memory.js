@@ -29,7 +29,7 @@ async function main([directory, proposals]) {
     },
     machine,
   );
-  await group.waitReady();
+  await group.waitReady(60_000);
   const events = group.events();
   void (async () => {
     for await (const event of events) void event;

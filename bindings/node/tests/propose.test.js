@@ -4,7 +4,17 @@ const assert = require('node:assert/strict');
 const test = require('node:test');
 const { inspect } = require('node:util');
 const { Completion, LibraftError, Node, version } = require('libraft');
-const { Recorder, alone, errorOf, folder, leaderOf, openNode, three } = require('./support.js');
+const {
+  PATIENCE_MS,
+  Recorder,
+  STABLE,
+  alone,
+  errorOf,
+  folder,
+  leaderOf,
+  openNode,
+  three,
+} = require('./support.js');
 
 test('a proposal resolves to its index, its term and the result of apply', async (t) => {
   const machine = new Recorder();
@@ -89,11 +99,21 @@ test('an error says what became of the call, in a class of its own', async (t) =
 });
 
 test('more than may be pending is answered BUSY, which is retriable', async (t) => {
-  const { group } = await alone(t, new Recorder(), { group: { pendingCountMax: 2 } });
-  const results = await Promise.allSettled(['a', 'b', 'c', 'd'].map((text) => group.propose(text)));
-  const refused = results.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
-  assert.equal(refused.length, 2);
-  assert.deepEqual([refused[0].code, refused[0].retriable], ['BUSY', true]);
+  const machine = new Recorder();
+  const { group } = await alone(t, machine, { group: { pendingCountMax: 2 } });
+  // Two of them are held in `apply` until the others were answered.
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  machine.apply = async (entries) => {
+    await released;
+    return Recorder.prototype.apply.call(machine, entries);
+  };
+  const calls = ['a', 'b', 'c', 'd'].map((text) => group.propose(text));
+  for (const refused of await Promise.all(calls.slice(2).map(errorOf))) {
+    assert.deepEqual([refused.code, refused.retriable], ['BUSY', true]);
+  }
+  release();
+  await Promise.all(calls.slice(0, 2));
   await group.propose('e');
 });
 
@@ -139,13 +159,13 @@ test('a member is added, promoted, told to have moved, and removed', async (t) =
   const machines = [new Recorder(), new Recorder(), new Recorder()];
   const { path, groups } = await three(t, machines);
   const leader = groups[await leaderOf(groups)];
-  const fourth = await openNode(path, 4n);
+  const fourth = await openNode(path, 4n, STABLE);
   const joining = new Recorder();
   const group = await fourth.startGroup({ groupId: 1n }, joining);
   await leader.propose('before');
   const { address } = fourth.status();
   await leader.changeMembership([{ kind: 'add-learner', nodeId: 4n, address }]);
-  await group.waitReady();
+  await group.waitReady(PATIENCE_MS);
   assert.deepEqual(joining.texts, ['before']);
   await leader.changeMembership([{ kind: 'promote', nodeId: 4 }]);
   const roles = () => leader.members().map(({ nodeId, role }) => `${nodeId} ${role}`);

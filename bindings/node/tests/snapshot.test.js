@@ -8,7 +8,9 @@ const { pipeline } = require('node:stream/promises');
 const test = require('node:test');
 const { setImmediate: nextTurn } = require('node:timers/promises');
 const {
+  PATIENCE_MS,
   Recorder,
+  STABLE,
   alone,
   errorOf,
   eventually,
@@ -91,11 +93,11 @@ test('a node that joins late gets a snapshot of another one', async (t) => {
     restores++;
     return Recorder.prototype.restoreSnapshot.call(this, readable);
   };
-  const fourth = await openNode(path, 4n);
+  const fourth = await openNode(path, 4n, STABLE);
   const group = await fourth.startGroup({ groupId: 1n }, machine);
   const { address } = fourth.status();
   await leader.changeMembership([{ kind: 'add-learner', nodeId: 4n, address }]);
-  await group.waitReady();
+  await group.waitReady(PATIENCE_MS);
   assert.equal(machine.texts.length, 100);
   assert.ok(restores > 0);
 });

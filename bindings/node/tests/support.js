@@ -11,6 +11,9 @@ const ROOT = resolve(__dirname, '../../..');
 /** Generous, for the machine may be busy; a test ends as soon as it can. */
 const PATIENCE_MS = 60_000;
 
+/** Of a cluster whose leader must stay: nobody votes because the machine is busy for a moment. */
+const STABLE = { tickMs: 100 };
+
 /** What is to be done at the end of a test, the newest first: hooks of `t.after` run the other way. */
 const cleanups = new WeakMap();
 
@@ -77,7 +80,7 @@ async function startAlone(node, machine, options = {}) {
 async function three(t, machines, options = {}) {
   const path = folder(t);
   const nodes = [];
-  for (const nodeId of [1n, 2n, 3n]) nodes.push(await openNode(path, nodeId));
+  for (const nodeId of [1n, 2n, 3n]) nodes.push(await openNode(path, nodeId, STABLE));
   const initialMembers = nodes.map((node) => {
     const { nodeId, address } = node.status();
     return { nodeId, address };
@@ -164,6 +167,7 @@ module.exports = {
   PATIENCE_MS,
   ROOT,
   Recorder,
+  STABLE,
   alone,
   cleanup,
   errorOf,

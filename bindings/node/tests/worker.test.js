@@ -13,6 +13,7 @@ const { runInNewContext } = require('node:vm');
 const { Worker } = require('node:worker_threads');
 const { Node, setLogger } = require('libraft');
 const {
+  PATIENCE_MS,
   Recorder,
   alone,
   errorOf,
@@ -40,7 +41,7 @@ function worker(directory, rest) {
     (async () => {
       const node = await Node.open(options);
       const group = await node.startGroup({ groupId: 1n, initialMembers }, machine);
-      await group.waitReady();
+      await group.waitReady(${PATIENCE_MS});
       ${rest}
     })();`;
   return new Worker(program, { eval: true });
