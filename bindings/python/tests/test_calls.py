@@ -83,18 +83,20 @@ def test_completions_reach_an_event_loop_in_batches(
         monkeypatch.setattr(loop, "add_reader", count_wakes)
         held = threading.Event()
         counter.before_apply = lambda: held.wait(PATIENCE_S)
-        waiting = [asyncio.ensure_future(group.propose(b"x")) for _ in range(1000)]
+        futures = [group.propose(b"x") for _ in range(1000)]
+        waiting = [asyncio.ensure_future(future) for future in futures]
         await asyncio.sleep(0)
         # While the loop does not look, all 1,000 complete.
         held.set()
         deadline = time.monotonic() + PATIENCE_S
-        while counter.count < 1000 or group.status().pending_proposals:
+        while not all(future.done() for future in futures):
             assert time.monotonic() < deadline
             time.sleep(0.001)
         await asyncio.gather(*waiting)
         return wakes
 
-    assert 1 <= asyncio.run(program()) <= 10
+    # The last one is done a moment before its event loop is told, which may be a second time.
+    assert 1 <= asyncio.run(program()) <= 2
 
 
 def test_an_awaiting_task_can_be_cancelled_and_others_still_get_theirs(
@@ -105,7 +107,7 @@ def test_an_awaiting_task_can_be_cancelled_and_others_still_get_theirs(
         counter.before_apply = lambda: held.wait(PATIENCE_S)
         first = asyncio.ensure_future(group.propose(b"first"))
         second = asyncio.ensure_future(group.propose(b"second"))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
@@ -141,9 +143,12 @@ def test_a_signal_ends_a_wait(group: libraft.Group, counter: Counter) -> None:
     held = threading.Event()
     counter.before_apply = lambda: held.wait(PATIENCE_S)
     future = group.propose(b"x")
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    # Where time is short the signal comes before the wait: inside of the block all the same.
     with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
         future.result(PATIENCE_S)
+    assert time.monotonic() - begun < PATIENCE_S
     held.set()
     future.result(PATIENCE_S)
 
@@ -178,7 +183,7 @@ def test_too_much_pending_is_refused_at_once_and_accepted_later(
 ) -> None:
     node = open_node()  # type: ignore[operator]
     group = node.start_group(1, counter, initial_members={1: "127.0.0.1:0"}, pending_count_max=2)
-    group.wait_ready().result()
+    group.wait_ready(PATIENCE_S).result()
     held = threading.Event()
     counter.before_apply = lambda: held.wait(PATIENCE_S)
     futures = [group.propose(b"x") for _ in range(2)]

@@ -2,27 +2,48 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import libraft
 import pytest
-from conftest import ALONE, PATIENCE_S, Counter, OpenNode
-from libraft import EventKind
+from conftest import PATIENCE_S, Counter, OpenNode
+from libraft import Event, EventKind
+
+
+def until(events: libraft.Events, wanted: Callable[[Event], bool]) -> list[Event]:
+    """All events up to the first that is wanted, however many others come before."""
+    seen: list[Event] = []
+    while not seen or not wanted(seen[-1]):
+        event = events.next(PATIENCE_S)
+        assert event is not None, seen
+        seen.append(event)
+    return seen
+
+
+def is_snapshot(event: Event) -> bool:
+    return event.kind == EventKind.SNAPSHOT_TAKEN
 
 
 def test_events_come_in_order_and_end_with_the_group(open_node: OpenNode) -> None:
-    group = open_node().start_group(1, Counter(), initial_members=ALONE)
+    nodes = [open_node(1), open_node(2)]
+    members = {number: node.status().address for number, node in enumerate(nodes, 1)}
+    group = nodes[0].start_group(1, Counter(), initial_members=members)
+    # Nothing can have happened yet: the other member does not run the group.
     events = group.events()
+    nodes[1].start_group(1, Counter(), initial_members=members)
     group.wait_ready(PATIENCE_S).result()
-    index = group.propose(b"x").result().index
-    group.take_snapshot().result()
+    group.propose(b"x").result()
+    index = group.take_snapshot().result()
     group.stop().result()
     happened = list(events)
-    roles = [event.role for event in happened if event.kind == EventKind.ROLE]
-    assert libraft.Role.LEADER in roles
-    (leader,) = [e for e in happened if e.kind == EventKind.LEADER and e.node_id == 1]
-    assert leader.term >= 1
-    (taken,) = [event for event in happened if event.kind == EventKind.SNAPSHOT_TAKEN]
+    kinds = [event.kind for event in happened]
+    assert kinds.index(EventKind.ROLE) < kinds.index(EventKind.SNAPSHOT_TAKEN)
+    led = [event for event in happened if event.kind == EventKind.LEADER and event.node_id != 0]
+    assert led
+    assert all(event.node_id in members and event.term >= 1 for event in led)
+    (taken,) = filter(is_snapshot, happened)
     assert (taken.index, taken.bytes) == (index, 8)
+    assert happened[-1].role == libraft.Role.STOPPED
     assert events.next() is None
     with pytest.raises(StopIteration):
         next(events)
@@ -31,16 +52,14 @@ def test_events_come_in_order_and_end_with_the_group(open_node: OpenNode) -> Non
 def test_a_failure_is_an_event(group: libraft.Group) -> None:
     events = group.events()
     group.propose(b"raise").exception()
-    while (event := events.next(PATIENCE_S)) is not None and event.kind != EventKind.FAILED:
-        pass
-    assert event is not None
+    until(events, lambda event: event.kind == EventKind.FAILED)
     assert isinstance(group.status().failure, libraft.ApplyFailedError)
 
 
 def test_any_number_may_listen_and_one_that_stops_is_no_burden(group: libraft.Group) -> None:
     first, second = group.events(), group.events()
     group.take_snapshot().result()
-    assert first.next(PATIENCE_S) == second.next(PATIENCE_S)
+    assert until(first, is_snapshot)[-1] == until(second, is_snapshot)[-1]
     del first
     group.stop().result()
     assert libraft.Role.STOPPED in [event.role for event in second]
@@ -62,13 +81,13 @@ def test_events_can_be_awaited_and_a_cancelled_wait_loses_none(group: libraft.Gr
         await group.propose(b"x")
         await group.take_snapshot()
         async for event in events:
-            if event.kind == EventKind.SNAPSHOT_TAKEN:
+            if is_snapshot(event):
                 break
         await group.stop()
         rest = [event.kind async for event in events]
         assert EventKind.ROLE in rest
 
-    asyncio.run(program())
+    asyncio.run(asyncio.wait_for(program(), PATIENCE_S))
 
 
 def test_a_thread_that_waits_is_told_of_the_end(group: libraft.Group) -> None:
