@@ -29,7 +29,8 @@ class ClusterTest {
             nodes.add(
                     Node.open(
                             new NodeOptions("test", id, OneNode.folder())
-                                    .tick(java.time.Duration.ofMillis(20))
+                                    // Nobody is to vote because the machine is busy.
+                                    .tick(java.time.Duration.ofMillis(100))
                                     .segmentBytes(1 << 20)));
             ledgers.add(new Ledger());
         }
@@ -55,23 +56,29 @@ class ClusterTest {
     }
 
     private int leader() {
-        while (true) {
+        for (long deadline = deadline(); System.nanoTime() < deadline; Thread.onSpinWait()) {
             for (int i = 0; i < 4; i++) {
                 if (groups.get(i).status().role() == Role.LEADER) {
                     return i;
                 }
             }
         }
+        throw new AssertionError("nobody leads");
+    }
+
+    private static long deadline() {
+        return System.nanoTime() + OneNode.PATIENCE.toNanos();
     }
 
     /** Leadership may move at any time: goes to whoever leads, until it has worked. */
     private <T> T atLeader(
             java.util.function.Function<Group, java.util.concurrent.CompletableFuture<T>> call) {
+        long deadline = deadline();
         while (true) {
             try {
                 return OneNode.await(call.apply(groups.get(leader())));
             } catch (LibraftException e) {
-                if (!e.retriable()) {
+                if (!e.retriable() || System.nanoTime() > deadline) {
                     throw e;
                 }
             }
