@@ -20,6 +20,8 @@ struct Cluster {
     for (std::uint64_t id = 1; id <= 3; ++id) {
       libraft::NodeOptions options = node_options(fresh_directory());
       options.node_id = id;
+      // Nobody is to vote because the machine is busy for a moment.
+      options.tick = 100ms;
       nodes.push_back(ok(libraft::Node::open(options)));
       addresses.push_back(ok(nodes.back().status()).address);
     }
