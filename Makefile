@@ -23,12 +23,13 @@ WARNINGS    := -std=c11 -Wall -Wextra -pedantic -Werror
 SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lib kv demo test test-rust test-c test-cpp test-node test-install test-demo lint bench soak power-cuts \
-        test-python test-java package-python package-java soak-java header abi-accept third-party install clean
+.PHONY: help setup build lib kv demo demo-mixed test test-rust test-c test-cpp test-node test-python test-java \
+        test-install test-demo test-conformance conformance-accept exit-matrix lint bench bench-languages soak \
+        soak-bindings power-cuts package-python package-node package-java header abi-accept third-party install clean
 
 help: ## list the targets
 	@echo "libraft $(VERSION)"
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-27s %s\n", $$1, $$2}'
 	@echo "Settings: PREFIX=$(PREFIX) DESTDIR= PROFILE=$(PROFILE) CC=$(CC) ROUNDS=$(ROUNDS)"
 
 demo: kv ## four processes, a killed leader, a newcomer: see it work (needs cargo, gcc, make)
@@ -41,7 +42,7 @@ $(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 endef
 
 test test-demo: PROFILE = dev
-test: setup test-rust test-c test-cpp test-node test-install test-demo test-python test-java ## all tests, tools included
+test: test-rust test-c test-cpp test-python test-node test-java test-install test-demo test-conformance ## all tests
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
 	@.ci/lint
@@ -56,31 +57,31 @@ lib: build ## libraft.so and libraft.a
 	@echo "building libraft ($(PROFILE) profile)"
 	@$(CARGO) build --locked --profile $(PROFILE) -p libraft-ffi
 
-kv: lib
+kv: lib ## the key-value store in C, examples/c/kv.c
 	@$(CC) $(CFLAGS) $(WARNINGS) -Iinclude examples/c/kv.c -o $(BUILD)/kv $(BUILD)/libraft.a $(SYSTEM_LIBS)
 
-test-rust: setup
+test-rust: setup ## the tests of the core, the log and the C boundary in Rust
 	$(CARGO) test --locked --no-fail-fast
 
-test-c: setup
+test-c: setup ## the C interface: two compilers, AddressSanitizer, valgrind
 	tests/c/run
 
-test-cpp: setup
+test-cpp: setup ## the C++ headers: two compilers, without exceptions, under sanitizers
 	bindings/cpp/run-tests
 
-test-node: setup
+test-node: setup ## the Node.js binding and its package
 	bindings/node/run-tests
 
-test-install: setup
+test-install: setup ## what `make install` puts in place
 	tests/install/run
 
-test-demo: setup kv
+test-demo: setup kv ## the demo
 	@$(run-demo)
 
-test-python: setup
+test-python: setup ## the Python binding and its wheel
 	bindings/python/run-tests
 
-test-java: setup
+test-java: setup ## the Java binding and its jar
 	bindings/java/run-tests
 
 .PHONY: test-deliberate-bugs test-sim sim sim-long
@@ -104,9 +105,7 @@ sim: ## one simulated world: SEED=1 STEPS=10000 WITHOUT=loss,kill
 sim-long: ## simulated worlds until stopped
 	@$(SIM) --long --steps $(STEPS)
 
-.PHONY: test-conformance conformance-accept exit-matrix demo-mixed
-test: test-conformance
-test-conformance: setup
+test-conformance: setup ## the same scenarios in every language, mixed clusters, the exit matrix
 	tests/conformance/run
 
 conformance-accept: setup ## write the table of the conformance suite anew
@@ -135,7 +134,6 @@ bench: build ## throughput, latency and CPU of three replicas beside the machine
 
 # Such as BENCH_LANGUAGES="--seconds 1 --driver rust --driver java".
 BENCH_LANGUAGES ?=
-.PHONY: bench-languages
 bench-languages: setup ## throughput of every language beside Rust's
 	@$(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-conformance
 	@$(BUILD)/conformance build --profile $(PROFILE) >/dev/null
@@ -143,20 +141,27 @@ bench-languages: setup ## throughput of every language beside Rust's
 
 # How often `make soak` kills.
 ROUNDS ?= 200
-soak: build ## ROUNDS=200 crashes, a callback that blocks for a minute, and 50 GiB through a log
+soak: build ## ROUNDS=200 crashes, a callback that blocks for a minute, 50 GiB through a log, and soak-bindings
 	LIBRAFT_BLOCKED_MS=60000 $(CARGO) test --locked --release -p libraft --test runtime an_apply_that_blocks
 	LIBRAFT_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --release -p libraft-tests --test crash -- --nocapture
 	LIBRAFT_ENDURANCE_MIB=51200 $(CARGO) test --locked --release -p libraft-storage --test endurance -- --nocapture
+	@$(MAKE) --no-print-directory soak-bindings
+
+# How many proposals `make soak-bindings` makes in each language; `make test` makes a million.
+LIBRAFT_MEMORY_PROPOSALS ?= 10000000
+soak-bindings: export LIBRAFT_MEMORY_PROPOSALS := $(LIBRAFT_MEMORY_PROPOSALS)
+soak-bindings: setup ## memory of LIBRAFT_MEMORY_PROPOSALS=10000000 proposals in Java, Node.js, Python, C++ and C
+	bindings/java/build-native && mvn -B -q -f bindings/java -Dtest=MemoryTest test
+	bindings/node/run-tests tests/memory.test.js
+	bindings/python/run-tests tests/test_memory.py
+	bindings/cpp/run-tests memory
+	tests/c/run --memory
 
 # How many states `make power-cuts` looks at, and with how many ways of damage.
 STATES ?= 50000
 power-cuts: build ## power cuts and damage of the log at STATES=50000 moments; SEED=1
 	LIBRAFT_SEED=$(SEED) LIBRAFT_POWER_CUTS=$(STATES) LIBRAFT_DAMAGES=$(STATES) $(CARGO) test --locked \
 	    -p libraft-storage --test power_cut --test damage -- --nocapture --test-threads 1
-
-soak-java: setup
-	bindings/java/build-native release
-	LIBRAFT_MEMORY_PROPOSALS=10000000 mvn -B -f bindings/java -Dtest=MemoryTest test
 
 package-python: setup ## the wheel of the Python package, below target/wheels
 	target/venv/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml \
@@ -166,9 +171,6 @@ package-python: setup ## the wheel of the Python package, below target/wheels
 package-java: build ## the jar for Java programs, native library included (needs Maven)
 	bindings/java/build-native release
 	mvn -B -q -f bindings/java -DskipTests package
-
-soak-node: setup
-	LIBRAFT_PROPOSALS=10000000 bindings/node/run-tests tests/memory.test.js
 
 package-node: setup ## the package of npm, its binary inside, below target/node
 	bindings/node/package $(PROFILE)

@@ -8,8 +8,8 @@ const { promisify } = require('node:util');
 const { folder } = require('./support.js');
 
 const MEBIBYTE = 1 << 20;
-/** `make soak` makes ten million. */
-const PROPOSALS = process.env.LIBRAFT_PROPOSALS ?? '1000000';
+/** `make soak-bindings` makes ten million. */
+const PROPOSALS = process.env.LIBRAFT_MEMORY_PROPOSALS ?? '1000000';
 
 test('no memory stays behind with proposals, callbacks, errors and snapshots', async (t) => {
   const directory = join(folder(t), 'data');
