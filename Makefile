@@ -24,8 +24,9 @@ SYSTEM_LIBS := -pthread -ldl -lm
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build lib kv demo demo-mixed test test-rust test-c test-cpp test-node test-python test-java \
-        test-install test-demo test-conformance conformance-accept exit-matrix lint bench bench-languages soak \
-        soak-bindings power-cuts package-python package-node package-java header abi-accept third-party install clean
+        test-install test-demo test-conformance test-sim test-deliberate-bugs conformance-accept exit-matrix lint bench \
+        bench-languages sim sim-long soak soak-bindings power-cuts package-python package-node package-java header \
+        abi-accept third-party install clean
 
 help: ## list the targets
 	@echo "libraft $(VERSION)"
@@ -42,7 +43,8 @@ $(CARGO) build --locked --quiet --profile $(PROFILE) -p libraft-demo
 endef
 
 test test-demo: PROFILE = dev
-test: test-rust test-c test-cpp test-python test-node test-java test-install test-demo test-conformance ## all tests
+TESTS := rust sim deliberate-bugs c cpp python node java install demo conformance
+test: $(TESTS:%=test-%) ## all tests
 
 lint: setup ## formatting, clippy, the C boundary, names, licences
 	@.ci/lint
@@ -84,8 +86,6 @@ test-python: setup ## the Python binding and its wheel
 test-java: setup ## the Java binding and its jar
 	bindings/java/run-tests
 
-.PHONY: test-deliberate-bugs test-sim sim sim-long
-test: test-sim test-deliberate-bugs
 # Such as BUGS="SkipTheSync ForgetTheVote"; all, if empty.
 BUGS ?=
 test-deliberate-bugs: setup ## break every rule of core/src/deliberate.rs, and see a test fail
@@ -93,7 +93,7 @@ test-deliberate-bugs: setup ## break every rule of core/src/deliberate.rs, and s
 
 # Optimised, with debug assertions.
 SIM = $(CARGO) run --locked --quiet --profile sim -p libraft-sim --
-test-sim: setup
+test-sim: setup ## simulated worlds of a fixed set of seeds, those that once failed first
 	$(CARGO) test --locked --profile sim -p libraft-sim --test seeds -- --nocapture --test-threads 1
 
 SEED    ?= 1
