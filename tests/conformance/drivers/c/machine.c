@@ -75,7 +75,7 @@ static int32_t fail(libraft_request *request, int32_t code, const char *message)
 }
 
 static int32_t fail_errno(libraft_request *request, int32_t code, const char *what) {
-  char message[256];
+  char message[4096 + 256]; /* a path and a reason */
   snprintf(message, sizeof message, "%s: %s", what, strerror(errno));
   return fail(request, code, message);
 }
