@@ -147,10 +147,9 @@ impl Core {
     }
 
     fn note_observation(&mut self, observation: &Observation<'_>) {
-        if self.lines.is_some() {
-            let text = format!("{observation:?}");
-            let short: String = text.chars().take(300).collect();
-            self.note(|| short);
+        // Bounds are only of interest when they are broken.
+        if !matches!(observation, Observation::Bound { .. }) {
+            self.note(|| observation.to_string());
         }
     }
 

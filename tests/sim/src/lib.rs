@@ -24,6 +24,7 @@ mod settings;
 mod system;
 mod tasks;
 mod trace;
+mod transcript;
 mod world;
 
 pub use counters::Counters;

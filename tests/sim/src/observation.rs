@@ -22,6 +22,15 @@ pub struct Place {
     pub incarnation: Uuid,
 }
 
+impl Place {
+    /// The directory that a node has in the beginning.
+    pub fn first(node_id: NodeId) -> Place {
+        let mut incarnation = [0; 16];
+        incarnation[0] = node_id as u8;
+        Place { node_id, incarnation: Uuid(incarnation) }
+    }
+}
+
 /// A group of entries and hard state as a log holds it.
 #[derive(Clone, Debug)]
 pub struct Held {

@@ -170,7 +170,10 @@ impl World {
             if life.is_over() {
                 return;
             }
-            hub.note(|| format!("{what}: {:?}", result.as_ref().map(|_| ())));
+            hub.note(|| match result {
+                Ok(_) => format!("{what}: done"),
+                Err(error) => format!("{what}: {error}"),
+            });
             let mut state = lock(&operator.state);
             state.asked = None;
             match result {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libraft::disk::MemoryDisk;
 use libraft::error::Code;
-use libraft::ids::Uuid;
 use libraft::{GroupOptions, InitialMember, NodeOptions};
 
 use crate::behaviour::{Behaviour, MachineShape};
@@ -410,11 +409,9 @@ fn tell_bounds(
 
 impl Node {
     fn new(index: usize, options: NodeOptions, behaviour: Behaviour) -> Node {
-        let mut incarnation = [0; 16];
-        incarnation[0] = index as u8 + 1;
         Node {
             index,
-            incarnation: Uuid(incarnation),
+            incarnation: Place::first(index as u64 + 1).incarnation,
             disk: MemoryDisk::new(),
             stores: BTreeMap::new(),
             options,
