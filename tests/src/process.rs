@@ -22,13 +22,7 @@ impl Process {
 
     pub fn run(mut command: Command) -> Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // SAFETY: only an async-signal-safe call is made between fork and exec.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
-        }
+        dies_with_parent(&mut command);
         let mut child = command.spawn().expect("the member's program starts");
         let input = child.stdin.take();
         let output = child.stdout.take().expect("its output is a pipe");
@@ -84,6 +78,17 @@ impl Process {
     pub fn reap(mut self) -> Vec<String> {
         let _ = self.child.wait();
         self.lines.iter().collect()
+    }
+}
+
+/// Has the child killed when the thread that starts it ends.
+pub fn dies_with_parent(command: &mut Command) {
+    // SAFETY: only an async-signal-safe call is made between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
     }
 }
 

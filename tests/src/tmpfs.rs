@@ -6,30 +6,48 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process::dies_with_parent;
+
 /// Set in the process that runs inside the namespace.
 const INSIDE: &str = "LIBRAFT_TESTS_MOUNT_NAMESPACE";
 
+/// Ways to a mount namespace: the first for who may have one as he is, the second for who may not.
+const WAYS: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+
 /// Runs `test`, whose name among the tests of this program is `name`, in a namespace of its own: in a process that
-/// exists for it alone. Needs no privileges where the system lets everybody have namespaces.
+/// exists for it alone. Needs no privileges where the system lets everybody have namespaces; where it lets nobody, as in
+/// most containers, it says so, and the test is not run.
 pub fn in_own_namespace(name: &str, test: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return test();
     }
-    let program = std::env::current_exe().expect("a test knows its program");
-    let mut command = Command::new("unshare");
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--mount", "--propagation", "private", "--kill-child"]).arg(program);
+    let Some(mut command) = WAYS.into_iter().find_map(unshare) else {
+        eprintln!("{name} is not run: this system gives nobody a mount namespace");
+        return;
+    };
+    command.arg(std::env::current_exe().expect("a test knows its program"));
     command.args(["--exact", name, "--nocapture", "--test-threads", "1"]).env(INSIDE, "1");
-    let output = command.output().expect("`unshare` runs: apt-get install util-linux");
+    dies_with_parent(&mut command);
+    let output = command.output().expect("it ran a moment ago");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(
         output.status.success() && said.contains("1 passed"),
         "{name}, in a mount namespace:\n{said}"
     );
+}
+
+/// What runs a program in a namespace where it may mount, if this way leads there.
+fn unshare(way: &[&str]) -> Option<Command> {
+    let command = || {
+        let mut command = Command::new("unshare");
+        command.args(way).args(["--propagation", "private", "--kill-child"]);
+        command
+    };
+    let mut trial = command();
+    trial.args(["mount", "-t", "tmpfs", "libraft-tests", "."]);
+    let output = trial.output().expect("`unshare` runs: apt-get install util-linux");
+    output.status.success().then(command)
 }
 
 /// A file system, which is gone with the namespace at the latest.
