@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "line.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void *present(void *memory) {
   if (memory == NULL) {
@@ -83,13 +85,22 @@ struct bytes request_bytes(const struct request *request, const char *name) {
   return unhex(text, strlen(text));
 }
 
+/* Without stdio: at exit it writes what is buffered a second time, when another thread is about to. */
 void say(const char *line, size_t length) {
   static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  char *whole = present(malloc(length + 1));
+  memcpy(whole, line, length);
+  whole[length++] = '\n';
   pthread_mutex_lock(&mutex);
-  fwrite(line, 1, length, stdout);
-  putchar('\n');
-  fflush(stdout);
+  for (size_t said = 0; said < length;) {
+    ssize_t count = write(STDOUT_FILENO, whole + said, length - said);
+    if (count < 0 && errno != EINTR) {
+      break; /* nobody listens any more */
+    }
+    said += count > 0 ? (size_t)count : 0;
+  }
   pthread_mutex_unlock(&mutex);
+  free(whole);
 }
 
 void say_text(const char *text) { say(text, strlen(text)); }

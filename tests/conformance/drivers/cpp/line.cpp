@@ -1,6 +1,8 @@
 #include "line.hpp"
 
-#include <cstdio>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <mutex>
 
@@ -101,11 +103,18 @@ std::vector<std::string> Request::list(const std::string &name) const {
   return value == "-" ? std::vector<std::string>() : split(value, ',');
 }
 
+/// Without stdio: at exit it writes what is buffered a second time, when another thread is about to.
 void say(const std::string &line) {
   static std::mutex mutex;
+  const std::string whole = line + "\n";
   const std::lock_guard<std::mutex> lock(mutex);
-  std::fwrite((line + "\n").data(), 1, line.size() + 1, stdout);
-  std::fflush(stdout);
+  for (std::size_t said = 0; said < whole.size();) {
+    const ssize_t count = write(STDOUT_FILENO, whole.data() + said, whole.size() - said);
+    if (count < 0 && errno != EINTR) {
+      break;  // nobody listens any more
+    }
+    said += count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
 }
 
 libraft::Error nonsense(const std::string &message) {
