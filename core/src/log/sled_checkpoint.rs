@@ -144,11 +144,12 @@ impl CheckpointFolder for SledCheckpoints {
         let fail = |error: io::Error| Error::from_io("open", folder.display(), &error);
         let is_kept = self.keep(&name).map_err(fail)?;
         FileSystem::new(folder.clone()).create_dir(Path::new("")).map_err(fail)?;
+        delete_files(&folder, is_incomplete).map_err(fail)?;
         let database = match open_database(&folder) {
             Ok(database) => database,
             Err(first) if first.code != Code::Corrupted => return Err(first),
             Err(_) => {
-                delete_replaceable(&folder).map_err(fail)?;
+                delete_files(&folder, is_replaceable).map_err(fail)?;
                 open_database(&folder)?
             }
         };
@@ -196,19 +197,26 @@ fn open_database(folder: &Path) -> Result<sled::Db> {
     })
 }
 
-/// Also one that sled did not complete, which it ignores.
 fn is_snapshot(name: &str) -> bool {
-    name.starts_with("snap.")
+    name.starts_with("snap.") && !is_incomplete(name)
 }
 
-/// Deletes what sled makes anew, in case that is what is damaged: its settings, which are always
-/// the same here, and the snapshot files, which only make opening quicker.
-fn delete_replaceable(folder: &Path) -> io::Result<()> {
+/// A snapshot file that sled was writing when the process ended, and would take for its newest.
+fn is_incomplete(name: &str) -> bool {
+    name.starts_with("snap.") && name.ends_with(".generating")
+}
+
+/// What sled can do without, in case that is what is damaged: its settings, which are always the
+/// same here, and the snapshot file. Without that sled reads all segments; should it find too few,
+/// what it makes of them holds less than the journal relies on, which whoever opens it sees.
+fn is_replaceable(name: &str) -> bool {
+    name == "conf" || is_snapshot(name)
+}
+
+fn delete_files(folder: &Path, which: fn(&str) -> bool) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name == "conf" || is_snapshot(&name) {
+        if which(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path())?;
         }
     }
