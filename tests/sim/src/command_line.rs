@@ -96,6 +96,9 @@ fn show_one(order: &Order) -> ExitCode {
     println!("{} steps, {} ms of the world's time", report.steps, report.world_ms);
     if let Some(Violation { rule, what }) = &report.violation {
         println!("BROKEN: {rule}: {what}");
+        if !order.quiet {
+            show_smaller(&report);
+        }
     }
     println!("trace {}", report.trace_hash);
     exit_code(report.violation.is_none())
@@ -113,11 +116,16 @@ fn show_many(order: &Order) -> ExitCode {
     let (worlds, failed) = (sum.worlds, sum.failed.len());
     println!("{worlds} worlds in {:.1} s, {failed} failed", begun.elapsed().as_secs_f64());
     for report in sum.failed.iter().take(MINIMISED).filter(|_| !order.quiet) {
-        let shown = Report { settings: minimise(report), ..report.clone() };
-        let rule = report.violation.as_ref().map_or("", |violation| violation.rule);
-        println!("{rule}: {}", shown.command());
+        show_smaller(report);
     }
     exit_code(sum.failed.is_empty())
+}
+
+/// Looks for a smaller world that breaks the same rule, and says how to see it.
+fn show_smaller(report: &Report) {
+    let smaller = Report { settings: minimise(report), ..report.clone() };
+    let rule = report.violation.as_ref().map_or("", |violation| violation.rule);
+    println!("smaller, for the rule {rule}: {}", smaller.command());
 }
 
 fn tell(report: &Report) {

@@ -70,13 +70,13 @@ const MINIMUMS: &[(&str, u64)] = &[
     ("write errors ordered", 1_300),
 ];
 
-fn command(report: &Report) -> String {
+fn failure(report: &Report) -> String {
     let Violation { rule, what } = report.violation.clone().expect("it failed");
     format!("{rule}: {what}\n  {}", report.command())
 }
 
 fn assert_none_failed(failed: &[Report]) {
-    let told: Vec<String> = failed.iter().map(command).collect();
+    let told: Vec<String> = failed.iter().map(failure).collect();
     assert!(told.is_empty(), "{} worlds broke a rule:\n{}", told.len(), told.join("\n"));
 }
 
@@ -99,11 +99,11 @@ fn worlds_of_a_fixed_set_keep_all_rules_and_do_not_idle() {
     assert_none_failed(&sum.failed);
     let lacks = |(what, least): &&(&str, u64)| sum.counters.get(what) < *least;
     let short: Vec<String> =
-        MINIMUMS.iter().filter(lacks).map(|row| told(row, &sum.counters)).collect();
+        MINIMUMS.iter().filter(lacks).map(|row| shortfall(row, &sum.counters)).collect();
     assert!(short.is_empty(), "too little happened:\n{}", short.join("\n"));
 }
 
-fn told((what, least): &(&str, u64), counters: &Counters) -> String {
+fn shortfall((what, least): &(&str, u64), counters: &Counters) -> String {
     format!("{:>10} of at least {least}  {what}", counters.get(what))
 }
 

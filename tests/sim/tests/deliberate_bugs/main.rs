@@ -61,12 +61,12 @@ fn with_nothing_broken(suites: &Suites, rows: &[&Row]) -> Vec<String> {
     tests.sort();
     tests.dedup();
     // The most worlds hold the fewer ones.
-    let most = tests.iter().rposition(|by| matches!(by, By::Worlds { .. }));
-    let mut position = 0..;
-    tests.retain(|by| {
-        let at = position.next();
-        !matches!(by, By::Worlds { .. }) || at == most
-    });
+    let seeds = |by: &By| match by {
+        By::Worlds { seeds } => Some(*seeds),
+        By::Test { .. } => None,
+    };
+    let most = tests.iter().filter_map(seeds).max();
+    tests.retain(|by| seeds(by).is_none() || seeds(by) == most);
     let outcomes = in_parallel(&tests, |by| suites.run(*by, None));
     let failed = tests.iter().zip(outcomes).filter(|(_, run)| run.has_failed);
     failed.map(|(by, run)| format!("{by} fails\n{}", run.output)).collect()
