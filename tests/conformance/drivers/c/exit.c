@@ -90,13 +90,17 @@ static pthread_mutex_t load_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t load_changed = PTHREAD_COND_INITIALIZER;
 static uint64_t load_acknowledged;
 
+/* One after the other, whichever thread it is: so the numbers are in the order of the log, wherever it ends. */
 static void propose_with(libraft_completion_callback callback) {
+  static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
   char payload[32];
   libraft_completer completer;
   libraft_completer_init(&completer);
   completer.callback = callback;
+  pthread_mutex_lock(&order);
   libraft_group_propose(group, payload, next_payload(payload, sizeof payload), &completer, NULL,
                         NULL);
+  pthread_mutex_unlock(&order);
 }
 
 static void nobody_asks(void *user_data, const libraft_completion *done, size_t count) {
@@ -273,7 +277,6 @@ static int leave_open(const char *name) {
     machine_set_pend(machine, "apply");
     propose_inside("pend");
   } else if (strcmp(name, "shutdown_completions") == 0) {
-    /* All by this thread: so the numbers are in the order of the log, wherever it ends. */
     for (int i = 0; i < 1000; i++) {
       propose_with(nobody_asks);
     }

@@ -108,7 +108,9 @@ class Load {
   }
 
  private:
+  /// One after the other, whichever thread it is: so the numbers are in the order of the log, wherever it ends.
   void propose() {
+    const std::lock_guard<std::mutex> in_order(order_);
     (void)session_.group.propose(session_.payload(), [this](const libraft::Completion &done) {
       if (!done) {
         return;  // the program ends
@@ -122,6 +124,7 @@ class Load {
   }
 
   Session &session_;
+  std::mutex order_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::uint64_t acknowledged_ = 0;
