@@ -8,6 +8,9 @@ use super::driver::Load;
 use super::Outcome;
 
 const MEMBERS: usize = 3;
+/// How long a member may need for what it lags behind after a row.
+const PATIENCE: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 pub struct Cluster {
     members: Vec<Process>,
@@ -49,6 +52,7 @@ impl Cluster {
         let answer =
             self.members[leader].ask(&format!("run {bytes} {in_flight} {mode} {seconds}"))?;
         let wall = begun.elapsed().as_secs_f64();
+        self.wait_for_all(leader)?;
         let cpu = self.cpu_seconds()? - cpu_before;
         let numbers: Vec<f64> = answer.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let [proposals, measured, p50_us, p99_us] = numbers[..] else {
@@ -80,6 +84,29 @@ impl Cluster {
             }
         }
         Err("no member became leader".into())
+    }
+
+    /// Waits until every member has applied what its leader has: a row says nothing if one of them did not take part.
+    fn wait_for_all(&mut self, leader: usize) -> Outcome<()> {
+        let wanted: u64 = self.members[leader].ask("applied")?.parse()?;
+        let deadline = Instant::now() + PATIENCE;
+        for (position, member) in self.members.iter_mut().enumerate() {
+            loop {
+                let applied: u64 = member.ask("applied")?.parse()?;
+                if applied >= wanted {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let number = position + 1;
+                    return Err(format!(
+                        "member {number} has applied {applied} of {wanted} entries, {PATIENCE:?} after the load"
+                    )
+                    .into());
+                }
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+        }
+        Ok(())
     }
 
     fn cpu_seconds(&mut self) -> Outcome<f64> {

@@ -1,7 +1,8 @@
 //! One member of the benchmark's cluster: a process that is told by lines on its input what to do.
 //!
-//! `start <id>=<address> ...` forms the group; `run <bytes> <in flight> <mode> <seconds>` measures at the leader; `cpu`
-//! prints the seconds of CPU used so far; the end of the input ends the process. With `checksum` as its first argument it
+//! `start <id>=<address> ...` forms the group; `run <bytes> <in flight> <mode> <seconds>` measures at the leader; `applied`
+//! prints the index up to which the member has applied; `cpu` prints the seconds of CPU used so far; the end of the input
+//! ends the process. With `checksum` as its first argument it
 //! is the member of Rust in the benchmark of languages (tests/conformance/PROTOCOL.md), which is also asked for `state`.
 
 use std::io::BufRead;
@@ -82,6 +83,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
                 println!("started");
             }
             ("role", Some(group)) => println!("{:?}", role(group)?),
+            ("applied", Some(group)) => println!("{}", applied(group)?),
             ("run", Some(group)) => println!("{}", measure(group, &words[1..])?),
             ("state", _) => {
                 let crc = totals.crc.load(Ordering::Relaxed);
@@ -110,6 +112,14 @@ fn start(node: &Node, members: &[&str], machine: Box<dyn StateMachine>) -> Outco
 
 fn role(group: &Group) -> Outcome<Role> {
     Ok(group.status()?.role)
+}
+
+fn applied(group: &Group) -> Outcome<u64> {
+    let status = group.status()?;
+    match status.failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(status.applied_index),
+    }
 }
 
 fn measure(group: &Group, words: &[&str]) -> Outcome<String> {
