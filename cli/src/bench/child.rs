@@ -8,7 +8,8 @@ use super::Outcome;
 
 pub struct Process {
     child: Child,
-    input: ChildStdin,
+    /// `None` once the child was told to end.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -26,14 +27,15 @@ impl Process {
             });
         }
         let mut child = command.spawn()?;
-        let input = child.stdin.take().ok_or("the child has no input")?;
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().ok_or("the child has no output")?);
         Ok(Process { child, input, output })
     }
 
     pub fn say(&mut self, line: &str) -> Outcome<()> {
-        writeln!(self.input, "{line}")?;
-        Ok(self.input.flush()?)
+        let input = self.input.as_mut().ok_or("the child has no input")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
     }
 
     /// The next line the child prints.
@@ -52,8 +54,18 @@ impl Process {
 
     /// Lets the child end by itself, as the end of its input tells it to.
     pub fn finish(mut self) -> Outcome<()> {
-        drop(self.input);
-        self.child.wait()?;
-        Ok(())
+        self.input = None;
+        match self.child.wait()? {
+            status if status.success() => Ok(()),
+            status => Err(format!("a process of the benchmark ended with {status}").into()),
+        }
+    }
+}
+
+/// After a failure: whoever deletes the folder must not do so under a child that is still using it.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -8,7 +8,7 @@ use super::driver::Load;
 use super::Outcome;
 
 const MEMBERS: usize = 3;
-/// How long a member may need for what it lags behind after a row.
+/// How long an election may take, or a member that lags after a row.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     fn leader(&mut self) -> Outcome<usize> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             for (position, member) in self.members.iter_mut().enumerate() {
                 if member.ask("role")? == "Leader" {
@@ -91,17 +91,11 @@ impl Cluster {
         let wanted: u64 = self.members[leader].ask("applied")?.parse()?;
         let deadline = Instant::now() + PATIENCE;
         for (position, member) in self.members.iter_mut().enumerate() {
-            loop {
-                let applied: u64 = member.ask("applied")?.parse()?;
-                if applied >= wanted {
-                    break;
-                }
+            while member.ask("applied")?.parse::<u64>()? < wanted {
                 if Instant::now() > deadline {
-                    let number = position + 1;
-                    return Err(format!(
-                        "member {number} has applied {applied} of {wanted} entries, {PATIENCE:?} after the load"
-                    )
-                    .into());
+                    let node_id = position + 1;
+                    let message = format!("member {node_id} has not applied entry {wanted}");
+                    return Err(format!("{message} {PATIENCE:?} after the load").into());
                 }
                 std::thread::sleep(BETWEEN_LOOKS);
             }

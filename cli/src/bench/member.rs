@@ -2,8 +2,8 @@
 //!
 //! `start <id>=<address> ...` forms the group; `run <bytes> <in flight> <mode> <seconds>` measures at the leader; `applied`
 //! prints the index up to which the member has applied; `cpu` prints the seconds of CPU used so far; the end of the input
-//! ends the process. With `checksum` as its first argument it
-//! is the member of Rust in the benchmark of languages (tests/conformance/PROTOCOL.md), which is also asked for `state`.
+//! ends the process. With `checksum` as its first argument it is the member of Rust in the benchmark of languages
+//! (tests/conformance/PROTOCOL.md), which is also asked for `state`.
 
 use std::io::BufRead;
 use std::path::PathBuf;

@@ -107,26 +107,22 @@ static void nobody_asks(void *user_data, const libraft_completion *done, size_t 
   (void)user_data, (void)done, (void)count;
 }
 
-static void propose_more(void);
-
 static void load_completed(void *user_data, const libraft_completion *done, size_t count) {
   (void)user_data, (void)count;
   if (done->code != LIBRAFT_OK) {
     return; /* the program ends */
   }
   acknowledge(done->result);
-  propose_more();
+  propose_with(load_completed);
   pthread_mutex_lock(&load_mutex);
   load_acknowledged++;
   pthread_cond_signal(&load_changed);
   pthread_mutex_unlock(&load_mutex);
 }
 
-static void propose_more(void) { propose_with(load_completed); }
-
 static void load(uint64_t until) {
   for (int i = 0; i < IN_FLIGHT; i++) {
-    propose_more();
+    propose_with(load_completed);
   }
   pthread_mutex_lock(&load_mutex);
   while (load_acknowledged < until) {
@@ -208,7 +204,7 @@ static void enter(void *action) {
 /* Proposes one more, and returns when its apply is inside of the program's code. */
 static void propose_inside(const char *action) {
   machine_before_next_apply(machine, enter, (void *)(uintptr_t)action);
-  propose_more();
+  propose_with(load_completed);
   pthread_mutex_lock(&inside_mutex);
   while (!is_inside) {
     pthread_cond_wait(&inside_changed, &inside_mutex);
