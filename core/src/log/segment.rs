@@ -22,9 +22,11 @@ const SUFFIX: &str = ".segment";
 /// What a file is called while it is being made: it has its name only when it is complete, so that
 /// one which is shorter was damaged.
 const NEW_SUFFIX: &str = ".segment.new";
-/// What is written at once when a segment is filled with zeros, and read at once when it is
-/// scanned.
+/// What is read at once when a segment is scanned.
 const CHUNK_BYTES: usize = 1 << 20;
+/// What is written and synced at once when a segment is filled with zeros. A barrier that comes
+/// meanwhile waits behind it on the disk: with all of a segment at once for tens of milliseconds.
+pub(super) const FILL_BYTES: usize = 256 << 10;
 
 /// A file that may become a segment: allocated, and either written before or zero.
 #[derive(Clone)]
@@ -189,11 +191,12 @@ impl SegmentFiles {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => bytes,
             result => result.map(|()| written)?,
         };
-        let zeros = vec![0; CHUNK_BYTES.min(written as usize)];
+        let zeros = vec![0; FILL_BYTES.min(written as usize)];
         let mut offset = 0;
         while offset < written {
             let count = (written - offset).min(zeros.len() as u64);
             file.write_at(&zeros[..count as usize], offset)?;
+            file.sync()?;
             offset += count;
         }
         let header = SegmentHeader { bytes, ..SegmentHeader::default() };
