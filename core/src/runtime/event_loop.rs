@@ -12,8 +12,10 @@ use bytes::Bytes;
 use super::deliver::Delivered;
 use super::hosted::{Hosted, Stage, StoppedGroup};
 use super::inbox::{Command, GroupKey, Taken};
+use super::lingering::Lingering;
 use super::node_handle::NodeHandle;
 use super::random::Random;
+use super::settle::Called;
 use super::system::Network;
 use crate::error::Error;
 use crate::ids::{GroupId, Index};
@@ -51,12 +53,15 @@ pub(crate) struct EventLoop {
     pub(super) waiting_for_disk: Vec<(Lsn, GroupKey, Index)>,
     /// Groups that have something to drain.
     pub(super) dirty: Vec<GroupKey>,
+    /// Groups whose tidings leave with the end of the turn.
+    pub(super) with_tidings: Vec<GroupKey>,
     /// Whose records wait for the disk: the position, the group and the number of its effects; ascending.
     pub(super) unpersisted: VecDeque<(Lsn, GroupKey, u64)>,
     pub(super) effects: Effects<Call>,
     pub(super) inbound: Vec<Inbound>,
     pub(super) taken: Taken,
     pub(super) deliveries: Vec<Delivered>,
+    pub(super) lingering: Lingering,
     pub(super) peers_changed: bool,
     pub(super) chore_running: bool,
     /// The log may have housekeeping to do: after every barrier, chore and tick.
@@ -86,8 +91,10 @@ impl EventLoop {
         for _ in 0..ROUNDS_PER_TURN {
             self.take_calls();
             self.settle();
-            if !self.deliver_quick() {
-                break;
+            match self.deliver_quick() {
+                Called::None => break,
+                Called::Last if !self.linger() => break,
+                _ => {}
             }
         }
         if self.closing {
@@ -152,7 +159,8 @@ impl EventLoop {
     pub(super) fn prepare_to_sleep(&mut self) -> Duration {
         let until_tick = self.next_tick.saturating_duration_since(self.now());
         let network_wants_ms = self.network.next_deadline_ms().saturating_sub(self.now_ms());
-        let busy = !self.dirty.is_empty() || !self.deliveries.is_empty();
+        let busy =
+            !self.dirty.is_empty() || !self.with_tidings.is_empty() || !self.deliveries.is_empty();
         if busy || !self.node.inbox.may_sleep() {
             return Duration::ZERO;
         }
@@ -221,6 +229,9 @@ impl EventLoop {
                 Command::StopGroup { key } => stops.push(key),
                 command => self.command(command),
             }
+        }
+        if !taken.proposals.is_empty() {
+            self.note_calls();
         }
         for (key, timeout_ticks, proposals) in taken.proposals.drain(..) {
             self.propose(key, proposals, timeout_ticks);
@@ -315,6 +326,7 @@ impl EventLoop {
             self.peers_changed = false;
             self.update_peers();
         }
+        self.send_tidings();
         self.network.flush();
     }
 

@@ -120,6 +120,11 @@ impl GroupHandle {
         ))
     }
 
+    /// Whether the program has no call to the group in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending_count.load(Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn release(&self, count: usize, bytes: usize) {
         self.pending_count.fetch_sub(count, Ordering::Relaxed);
         self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -11,6 +11,7 @@ use super::inbox::{Command, GroupKey, MachineAnswer};
 use super::node_handle::NodeHandle;
 use super::parked::{not_running, Parked};
 use super::seat::{describe, Seat, Work};
+use super::tidings::Tidings;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Index, Uuid};
 use crate::log::{Lsn, RecoveredGroup};
@@ -30,6 +31,7 @@ pub(crate) struct Hosted {
     /// Bytes of proposals that the replica has and that are in no log yet.
     pub(super) queued_bytes: u64,
     pub(super) parked: Parked,
+    pub(super) tidings: Tidings,
     /// The other members, as the replica last named them.
     pub(super) peers: Vec<(PeerIdentity, String)>,
     /// When `restore_snapshot`, which is under way, must be done.
@@ -120,6 +122,7 @@ impl EventLoop {
             dirty: false,
             queued_bytes: 0,
             parked: Parked::default(),
+            tidings: Tidings::default(),
             peers: Vec::new(),
             restore_deadline: None,
             offered: None,

@@ -133,6 +133,8 @@ pub(crate) struct Taken {
 
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
+    /// Whether something waits: what can be asked often.
+    filled: AtomicBool,
     /// The loop is about to sleep, or asleep, and must be woken.
     sleeping: AtomicBool,
     waker: Box<dyn Wake>,
@@ -140,7 +142,12 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     pub(crate) fn new(waker: Box<dyn Wake>) -> Inbox {
-        Inbox { waiting: Mutex::default(), sleeping: AtomicBool::new(false), waker }
+        Inbox {
+            waiting: Mutex::default(),
+            filled: AtomicBool::new(false),
+            sleeping: AtomicBool::new(false),
+            waker,
+        }
     }
 
     /// Hands over proposals that lie one behind the other in `data`; `offsets` has one more element than `calls`.
@@ -168,6 +175,7 @@ impl Inbox {
                 call,
             });
         }
+        self.filled.store(true, Ordering::Release);
         drop(waiting);
         self.wake();
         Ok(())
@@ -180,6 +188,7 @@ impl Inbox {
             return Err(Box::new(command));
         }
         waiting.commands.push(command);
+        self.filled.store(true, Ordering::Release);
         drop(waiting);
         self.wake();
         Ok(())
@@ -197,9 +206,15 @@ impl Inbox {
         self.waker.wake();
     }
 
+    /// Whether something waits.
+    pub(crate) fn has_some(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
     /// Takes everything that waits. The vectors of `taken` are reused.
     pub(crate) fn take(&self, taken: &mut Taken) {
         let mut waiting = self.lock();
+        self.filled.store(false, Ordering::Release);
         std::mem::swap(&mut waiting.submissions, &mut taken.submissions);
         std::mem::swap(&mut waiting.commands, &mut taken.commands);
         let arena = waiting.arena.split().freeze();

@@ -25,6 +25,7 @@ mod housekeeping;
 mod inbox;
 mod introduction;
 mod lines;
+mod lingering;
 mod node_handle;
 mod opening;
 mod parked;
@@ -35,6 +36,7 @@ mod settle;
 mod stepped;
 mod system;
 mod thread;
+mod tidings;
 mod transfer;
 
 pub(crate) use call::{Batch, Call};

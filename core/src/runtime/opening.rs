@@ -13,6 +13,7 @@ use super::event_loop::EventLoop;
 use super::group_handle::GroupHandle;
 use super::hosted::StoppedGroup;
 use super::inbox::{Command, Inbox, Taken};
+use super::lingering::Lingering;
 use super::node_handle::{NodeHandle, Parts, FRAME_BYTES_MAX};
 use super::random::{fresh_uuid, Random};
 use super::seat::Seat;
@@ -133,11 +134,13 @@ pub(super) fn assemble(
         recovered: storage.recovered.into_iter().map(StoppedGroup::of_log).collect(),
         waiting_for_disk: Vec::new(),
         dirty: Vec::new(),
+        with_tidings: Vec::new(),
         unpersisted: VecDeque::new(),
         effects: Effects::new(),
         inbound: Vec::new(),
         taken: Taken::default(),
         deliveries: Vec::new(),
+        lingering: Lingering::default(),
         peers_changed: false,
         chore_running: false,
         chore_due: true,

@@ -9,8 +9,17 @@ use super::inbox::{Command, GroupKey};
 use super::seat::Work;
 use crate::error::{Error, Result};
 use crate::log::{Lsn, Record};
-use crate::replica::{Completion, Effects, Event, MachineWork, Notice, PeerMessage};
+use crate::replica::{Completion, Effects, Event, MachineWork, Notice};
 use crate::snapshot::SnapshotPoint;
+
+/// Which completions were called on the event loop.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    None,
+    Some,
+    /// One, after which the program has no call to its group in flight.
+    Last,
+}
 
 impl EventLoop {
     /// Drains every replica that has something to say, until none has.
@@ -31,22 +40,7 @@ impl EventLoop {
     pub(super) fn carry_out(&mut self, key: GroupKey, effects: &mut Effects<Call>) {
         self.count_queued(key);
         self.append(key, effects);
-        let mut unreachable = Vec::new();
-        for (node_id, envelope) in effects.messages.drain(..) {
-            if self.network.send(node_id, &envelope) {
-                continue;
-            }
-            if !unreachable.contains(&node_id) {
-                unreachable.push(node_id);
-            }
-            if let PeerMessage::Propose { .. } = &envelope.body {
-                self.step(key, Event::NotSent { envelope });
-            }
-        }
-        // raft-rs must not believe that what was dropped is on its way.
-        for node_id in unreachable {
-            self.step(key, Event::Unreachable { node_id });
-        }
+        self.send_or_hold(key, &mut effects.messages);
         for work in effects.work.drain(..) {
             self.hand_to_machine(key, work);
         }
@@ -142,21 +136,24 @@ impl EventLoop {
         }
     }
 
-    /// Calls the completions that may run here. Returns whether there were any: they may have led to new calls.
-    pub(super) fn deliver_quick(&mut self) -> bool {
-        let mut some = false;
+    /// Calls the completions that may run here. They may have led to new calls.
+    pub(super) fn deliver_quick(&mut self) -> Called {
+        let mut outcome = Called::None;
+        let is_one = self.deliveries.len() == 1;
         let mut others = Vec::new();
         for delivered in self.deliveries.drain(..) {
             match delivered {
-                Delivered::Call(_, ref delivery) if delivery.is_quick() => {
-                    some = true;
+                Delivered::Call(ref group, ref delivery) if delivery.is_quick() => {
+                    let group = if is_one { group.clone() } else { None };
                     delivered.call();
+                    let is_idle = group.is_some_and(|group| group.is_idle());
+                    outcome = if is_idle { Called::Last } else { Called::Some };
                 }
                 other => others.push(other),
             }
         }
         self.deliveries = others;
-        some
+        outcome
     }
 
     pub(super) fn deliver(&mut self) {

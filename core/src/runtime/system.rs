@@ -29,6 +29,9 @@ pub trait System: Send + Sync {
     /// Runs `body` on a thread of its own. **Errors**: `Io` if the system gives none.
     fn spawn(&self, name: &'static str, body: Box<dyn FnOnce() + Send>) -> Result<()>;
 
+    /// Waits for something that another thread is about to do, without sleep. Returns whether it came.
+    fn look_out(&self, most: Duration, came: &dyn Fn() -> bool) -> bool;
+
     /// Waits until the threads that were started have ended, all of whose bodies have returned or are about to.
     fn join(&self) {}
 
@@ -102,6 +105,18 @@ impl System for OperatingSystem {
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
         Ok(())
+    }
+
+    fn look_out(&self, most: Duration, came: &dyn Fn() -> bool) -> bool {
+        let end = Instant::now() + most;
+        while !came() {
+            if Instant::now() >= end {
+                return came();
+            }
+            // The other thread may be the next to run on this processor.
+            std::thread::yield_now();
+        }
+        true
     }
 
     fn join(&self) {

@@ -34,6 +34,11 @@ impl System for Machinery {
         Ok(())
     }
 
+    /// Nobody else does anything meanwhile.
+    fn look_out(&self, _most: Duration, came: &dyn Fn() -> bool) -> bool {
+        came()
+    }
+
     fn dial(
         &self,
         own: &Introduction,

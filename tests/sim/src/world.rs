@@ -326,7 +326,9 @@ impl World {
             let what = format!("group {group_id} failed on node {}: {failure}", node + 1);
             self.hub.break_rule(Violation { rule: "defect", what });
         }
-        if failure.code == Code::Removed {
+        // A member that a wiped one refuses while the group forms says so, and goes on: the others may have formed it
+        // already. Stopped each time, it would never hear them.
+        if matches!(failure.code, Code::Removed | Code::InitialMembersConflict) {
             return;
         }
         let of_node = matches!(failure.code, Code::Io | Code::NoSpace | Code::StorageFailed);

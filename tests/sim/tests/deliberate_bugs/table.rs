@@ -151,7 +151,7 @@ pub const TABLE: &[Row] = &[
     ),
     row(Bug::AcknowledgeBeforeTheBarrier, &[REPLICA, worlds(10)]),
     row(Bug::ForgetTheVote, &[TRANSCRIPTS, worlds(10)]),
-    row(Bug::ForgetTheTerm, &[REPLICA, worlds(40)]),
+    row(Bug::ForgetTheTerm, &[REPLICA, worlds(100)]),
     row(Bug::CommitWithoutAQuorum, &[REPLICA, worlds(10)]),
     row(
         Bug::TrustACommitBeyondTheLog,
@@ -222,7 +222,7 @@ pub const TABLE: &[Row] = &[
     row(Bug::RejectWhatIsUnknown, &[REPLICA, worlds(100)]),
     row(Bug::RejectTheTermOfTheApplied, &[REPLICA, worlds(10)]),
     row(Bug::AnswerAnotherCall, &[REPLICA, worlds(10)]),
-    row(Bug::LoseTheCompletionsOfTheOverwritten, &[REPLICA, worlds(10)]),
+    row(Bug::LoseTheCompletionsOfTheOverwritten, &[REPLICA, worlds(40)]),
     row(
         Bug::AdmitAnyBytes,
         &[core("replica::tests::calls", "limits_on_pending_calls_and_bytes_are_answered_busy")],
