@@ -1,7 +1,8 @@
 //! The floor: what one replicated, durable write costs on this machine without any consensus.
 //!
-//! A bare replicator overwrites a block of a file that was written before and syncs it, while two peers (processes,
-//! over TCP) do the same with what they are sent. A write is done at the own sync and the first answer.
+//! A bare replicator overwrites blocks of a file that was written before, as many as the payload fills, and syncs them,
+//! while two peers (processes, over TCP) do the same with what they are sent. A write is done at the own sync and the
+//! first answer.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,18 +15,19 @@ use super::child::Process;
 use super::histogram::Histogram;
 use super::Outcome;
 
-const BLOCK: usize = 4096;
-const BLOCKS: u64 = 4096;
+const BLOCK_BYTES: usize = 4096;
+const FILE_BYTES: usize = 16 << 20;
 
-/// The median of one replicated write in microseconds.
-pub fn measure_p50_us(directory: &Path, seconds: f64) -> Outcome<f64> {
-    let file = written_file(&directory.join("floor-0"))?;
+/// The median of one replicated write of `bytes` in microseconds.
+pub fn measure_p50_us(directory: &Path, bytes: usize, seconds: f64) -> Outcome<f64> {
+    let mut blocks = Blocks::new(&directory.join("floor-0"), bytes)?;
+    let bytes = bytes.to_string();
     let mut processes = Vec::new();
     let mut peers = Vec::new();
     for number in ["1", "2"] {
         let path = directory.join(format!("floor-{number}"));
         let path = path.to_str().ok_or("the directory's name is not UTF-8")?;
-        let mut process = Process::start(&["bench-floor-peer", path])?;
+        let mut process = Process::start(&["bench-floor-peer", path, &bytes])?;
         let stream = TcpStream::connect(process.hear()?)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
@@ -39,7 +41,7 @@ pub fn measure_p50_us(directory: &Path, seconds: f64) -> Outcome<f64> {
     let mut number = 0;
     while started.elapsed() < end {
         let begun = Instant::now();
-        replicate(&file, &mut peers, number)?;
+        replicate(&mut blocks, &mut peers, number)?;
         number += 1;
         if started.elapsed() > warm_up {
             histogram.record(begun.elapsed().as_nanos() as u64);
@@ -58,14 +60,13 @@ struct Peer {
     answered: u64,
 }
 
-/// Writes block `number` here and at the peers; returns once it is durable here and at one of them.
-fn replicate(file: &File, peers: &mut [Peer], number: u64) -> Outcome<()> {
-    let block = [number as u8; BLOCK];
+/// Makes write `number` here and at the peers; returns once it is durable here and at one of them.
+fn replicate(blocks: &mut Blocks, peers: &mut [Peer], number: u64) -> Outcome<()> {
+    blocks.buffer.fill(number as u8);
     for peer in peers.iter_mut() {
-        write_all(&mut peer.stream, &block)?;
+        write_all(&mut peer.stream, &blocks.buffer)?;
     }
-    file.write_all_at(&block, number % BLOCKS * BLOCK as u64)?;
-    file.sync_data()?;
+    blocks.write()?;
     let mut answers = [0; 256];
     loop {
         for peer in peers.iter_mut() {
@@ -120,32 +121,52 @@ fn poll(entries: &mut [libc::pollfd]) -> Outcome<()> {
 
 /// The body of a peer process: syncs every block it receives, and answers with one byte.
 pub fn run_peer(arguments: &[String]) -> Outcome<()> {
-    let path = arguments.first().ok_or("bench-floor-peer needs a file")?;
-    let file = written_file(Path::new(path))?;
+    let [path, bytes] = arguments else {
+        return Err("bench-floor-peer needs a file and a number of bytes".into());
+    };
+    let mut blocks = Blocks::new(Path::new(path), bytes.parse()?)?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
-    let mut block = [0; BLOCK];
-    let mut number = 0;
-    while stream.read_exact(&mut block).is_ok() {
-        file.write_all_at(&block, number % BLOCKS * BLOCK as u64)?;
-        file.sync_data()?;
+    while stream.read_exact(&mut blocks.buffer).is_ok() {
+        blocks.write()?;
         if stream.write_all(&[1]).is_err() {
             break;
         }
-        number += 1;
     }
     Ok(())
 }
 
 /// A file whose blocks were all written before, so that syncing an overwrite needs no metadata.
-fn written_file(path: &Path) -> Outcome<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-    let zeroes = vec![0; BLOCK];
-    for number in 0..BLOCKS {
-        file.write_all_at(&zeroes, number * BLOCK as u64)?;
+struct Blocks {
+    file: File,
+    /// What one write writes.
+    buffer: Vec<u8>,
+    position: usize,
+}
+
+impl Blocks {
+    /// For writes of `bytes`, rounded up to whole blocks.
+    fn new(path: &Path, bytes: usize) -> Outcome<Blocks> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(path)?;
+        // Block by block: the system keeps what is written at once in large pieces, which are dearer to sync.
+        for offset in (0..FILE_BYTES).step_by(BLOCK_BYTES) {
+            file.write_all_at(&[0; BLOCK_BYTES], offset as u64)?;
+        }
+        file.sync_all()?;
+        let buffer = vec![0; bytes.max(1).next_multiple_of(BLOCK_BYTES)];
+        Ok(Blocks { file, buffer, position: 0 })
     }
-    file.sync_all()?;
-    Ok(file)
+
+    /// Writes the buffer over the next blocks, from the first again behind the last, and syncs it.
+    fn write(&mut self) -> Outcome<()> {
+        if self.position + self.buffer.len() > FILE_BYTES {
+            self.position = 0;
+        }
+        self.file.write_all_at(&self.buffer, self.position as u64)?;
+        self.position += self.buffer.len();
+        Ok(self.file.sync_data()?)
+    }
 }

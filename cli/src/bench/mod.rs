@@ -50,9 +50,9 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     println!("directory {}", options.directory.display());
 
     println!(
-        "floor: a bare replicator with one 4 KiB block in flight, measured around each row with"
+        "floor: a bare replicator with one write of so many bytes in flight, in whole blocks of 4 KiB,"
     );
-    println!("one in flight, and the row's p50 as a multiple of it");
+    println!("measured around each row with one in flight, and the row's p50 as a multiple of it");
     println!();
     println!(
         "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>9} {:>7}",
@@ -76,7 +76,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
             for mode in modes(in_flight) {
                 let load = Load { bytes, in_flight, mode, seconds: options.seconds };
                 let (row, floor_us) = match in_flight {
-                    1 => beside_floor(&options, || cluster.measure(&load))?,
+                    1 => beside_floor(&options, bytes, || cluster.measure(&load))?,
                     _ => (cluster.measure(&load)?, None),
                 };
                 print_row(&load, &row, floor_us);
@@ -97,9 +97,10 @@ fn modes(in_flight: usize) -> Vec<Mode> {
 /// Measures the floor's median right before and right after, since the speed of a shared machine drifts.
 fn beside_floor(
     options: &Options,
+    bytes: usize,
     measure: impl FnOnce() -> Outcome<Row>,
 ) -> Outcome<(Row, Option<f64>)> {
-    let floor_us = || floor::measure_p50_us(&options.directory, options.seconds / 2.0);
+    let floor_us = || floor::measure_p50_us(&options.directory, bytes, options.seconds / 2.0);
     let before = floor_us()?;
     let row = measure()?;
     let after = floor_us()?;
