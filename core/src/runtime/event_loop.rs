@@ -98,6 +98,8 @@ impl EventLoop {
             }
         }
         if self.closing {
+            // What completed may have been the reason to close: others must not wait for the news of it.
+            self.send();
             return Turn::Closing;
         }
         self.tick();
@@ -322,11 +324,12 @@ impl EventLoop {
     }
 
     fn send(&mut self) {
+        // Before the peers change: a leader that removed itself knows none any more, and still has to tell them.
+        self.send_tidings();
         if self.peers_changed {
             self.peers_changed = false;
             self.update_peers();
         }
-        self.send_tidings();
         self.network.flush();
     }
 

@@ -293,6 +293,7 @@ impl EventLoop {
         let error = super::inbox::stopped();
         self.step(key, Event::Stop { error: error.clone() });
         self.settle();
+        self.send_tidings();
         self.withdraw(key, error);
         let Some(hosted) = self.groups.remove(&key) else { return };
         let group_id = hosted.seat.group_id;

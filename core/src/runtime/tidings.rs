@@ -18,19 +18,30 @@ pub(super) struct Tidings {
 }
 
 impl Tidings {
-    /// Keeps a message without entries, and gives back any other. An append makes what is kept for the same replica
-    /// useless: each tells the commit index, which never goes back, and Raft bears the loss of any message.
-    fn sift(&mut self, node_id: NodeId, envelope: Envelope) -> Option<Envelope> {
-        let PeerMessage::Raft(message) = &envelope.body else { return Some(envelope) };
-        if message.get_msg_type() != MessageType::MsgAppend {
-            return Some(envelope);
+    /// Adds to `leaving` what is to leave now because of a message: all but tidings. What was held for the same replica goes
+    /// before it, since a leader that hands over its term must have told everything in it; but an append takes its place:
+    /// it tells the commit index as well, which never goes back, and Raft bears the loss of any message.
+    fn sift(&mut self, node_id: NodeId, envelope: Envelope, leaving: &mut Vec<(NodeId, Envelope)>) {
+        let held = self.held.iter().position(|(_, held)| held.to == envelope.to);
+        let held = held.map(|position| self.held.remove(position));
+        match entries_appended(&envelope) {
+            Some(0) => self.held.push((node_id, envelope)),
+            Some(_) => leaving.push((node_id, envelope)),
+            None => {
+                leaving.extend(held);
+                leaving.push((node_id, envelope));
+            }
         }
-        self.held.retain(|(_, held)| held.to != envelope.to);
-        if !message.entries.is_empty() {
-            return Some(envelope);
+    }
+}
+
+/// How many entries an append has; `None` for any other message.
+fn entries_appended(envelope: &Envelope) -> Option<usize> {
+    match &envelope.body {
+        PeerMessage::Raft(message) if message.get_msg_type() == MessageType::MsgAppend => {
+            Some(message.entries.len())
         }
-        self.held.push((node_id, envelope));
-        None
+        _ => None,
     }
 }
 
@@ -39,17 +50,15 @@ impl EventLoop {
     pub(super) fn send_or_hold(&mut self, key: GroupKey, messages: &mut Vec<(NodeId, Envelope)>) {
         let Some(hosted) = self.groups.get_mut(&key) else { return };
         let had_tidings = !hosted.tidings.held.is_empty();
-        let mut dropped = Vec::new();
+        let mut leaving = Vec::with_capacity(messages.len());
         for (node_id, envelope) in messages.drain(..) {
-            let Some(envelope) = hosted.tidings.sift(node_id, envelope) else { continue };
-            if !self.network.send(node_id, &envelope) {
-                dropped.push((node_id, envelope));
-            }
+            hosted.tidings.sift(node_id, envelope, &mut leaving);
         }
+        leaving.retain(|(node_id, envelope)| !self.network.send(*node_id, envelope));
         if !had_tidings && !hosted.tidings.held.is_empty() {
             self.with_tidings.push(key);
         }
-        self.not_sent(key, dropped);
+        self.not_sent(key, leaving);
     }
 
     /// Hands over the tidings that nothing has superseded.
@@ -113,31 +122,55 @@ mod tests {
         tidings.held.iter().map(|(node_id, envelope)| (*node_id, commit(envelope))).collect()
     }
 
+    /// Sifts a message, and returns the kinds of those that leave with it.
+    fn sift(tidings: &mut Tidings, envelope: Envelope) -> Vec<MessageType> {
+        let mut leaving = Vec::new();
+        tidings.sift(envelope.to, envelope, &mut leaving);
+        let kind = |(_, envelope): &(NodeId, Envelope)| match &envelope.body {
+            PeerMessage::Raft(message) => message.get_msg_type(),
+            _ => MessageType::MsgHup,
+        };
+        leaving.iter().map(kind).collect()
+    }
+
     #[test]
     fn only_appends_without_entries_are_held() {
         let mut tidings = Tidings::default();
-        assert!(tidings.sift(2, append(2, 5, 1)).is_some());
-        assert!(tidings.sift(2, envelope(MessageType::MsgHeartbeat, 2, 5, 0)).is_some());
-        assert!(tidings.sift(2, envelope(MessageType::MsgAppendResponse, 2, 5, 0)).is_some());
+        for kind in [MessageType::MsgHeartbeat, MessageType::MsgAppendResponse] {
+            assert_eq!(sift(&mut tidings, envelope(kind, 2, 5, 0)), [kind]);
+        }
+        assert_eq!(sift(&mut tidings, append(2, 5, 1)), [MessageType::MsgAppend]);
         assert!(held(&tidings).is_empty());
-        assert!(tidings.sift(2, append(2, 5, 0)).is_none());
+        assert!(sift(&mut tidings, append(2, 5, 0)).is_empty());
         assert_eq!(held(&tidings), [(2, 5)]);
     }
 
     #[test]
-    fn entries_supersede_the_tidings_of_their_receiver_alone() {
+    fn entries_take_the_place_of_the_tidings_for_their_receiver_alone() {
         let mut tidings = Tidings::default();
-        tidings.sift(2, append(2, 5, 0));
-        tidings.sift(3, append(3, 5, 0));
-        assert!(tidings.sift(2, append(2, 5, 1)).is_some());
+        sift(&mut tidings, append(2, 5, 0));
+        sift(&mut tidings, append(3, 5, 0));
+        assert_eq!(sift(&mut tidings, append(2, 5, 1)), [MessageType::MsgAppend]);
         assert_eq!(held(&tidings), [(3, 5)]);
     }
 
     #[test]
     fn the_latest_tidings_are_held() {
         let mut tidings = Tidings::default();
-        tidings.sift(2, append(2, 5, 0));
-        tidings.sift(2, append(2, 6, 0));
+        sift(&mut tidings, append(2, 5, 0));
+        sift(&mut tidings, append(2, 6, 0));
         assert_eq!(held(&tidings), [(2, 6)]);
+    }
+
+    /// Who hears first that he is to campaign in a new term drops tidings of the old one.
+    #[test]
+    fn no_other_message_overtakes_tidings() {
+        let mut tidings = Tidings::default();
+        sift(&mut tidings, append(2, 5, 0));
+        sift(&mut tidings, append(3, 5, 0));
+        let handover = envelope(MessageType::MsgTimeoutNow, 2, 0, 0);
+        let order = [MessageType::MsgAppend, MessageType::MsgTimeoutNow];
+        assert_eq!(sift(&mut tidings, handover), order);
+        assert_eq!(held(&tidings), [(3, 5)]);
     }
 }
