@@ -125,6 +125,7 @@ pub(super) fn assemble(
         snapshots: storage.snapshots,
         options,
     }));
+    let next_sequence = random.first_sequence();
     let mut event_loop = EventLoop {
         node,
         network: connected.network,
@@ -152,7 +153,7 @@ pub(super) fn assemble(
         observer: None,
         started: now,
         next_tick: now,
-        next_sequence: 1,
+        next_sequence,
         ticks: 0,
         last_busy: now,
     };

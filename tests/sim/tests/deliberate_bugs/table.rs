@@ -131,13 +131,10 @@ pub const TABLE: &[Row] = &[
     row(Bug::TruncateOneTooFew, &[LOG, POWER_CUT]),
     row(
         Bug::KeepTheBootCounter,
-        &[
-            core(
-                "directory::layout::tests",
-                "a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut",
-            ),
-            worlds(200),
-        ],
+        &[core(
+            "directory::layout::tests",
+            "a_boot_counter_is_never_given_out_twice_whenever_the_power_is_cut",
+        )],
     ),
     row(
         Bug::AnnounceASnapshotBeforeItIsDurable,
@@ -167,7 +164,7 @@ pub const TABLE: &[Row] = &[
             worlds(40),
         ],
     ),
-    row(Bug::LoseTheMembershipOfASnapshot, &[REPLICA, worlds(10)]),
+    row(Bug::LoseTheMembershipOfASnapshot, &[REPLICA, worlds(40)]),
     row(Bug::CountTheVotesOfLearners, &[REPLICA, worlds(40)]),
     row(
         Bug::ForgetTheOldHalf,
