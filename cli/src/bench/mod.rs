@@ -10,13 +10,14 @@ pub mod driver;
 pub mod floor;
 pub mod histogram;
 pub mod member;
+pub mod one_in_flight;
 
 use cluster::{Cluster, Row};
 use driver::{Load, Mode};
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
-struct Options {
+pub struct Options {
     directory: PathBuf,
     seconds: f64,
     sizes: Vec<usize>,
@@ -52,7 +53,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     println!(
         "floor: a bare replicator with one write of so many bytes in flight, in whole blocks of 4 KiB,"
     );
-    println!("measured around each row with one in flight, and the row's p50 as a multiple of it");
+    println!("in turn with the rows with one in flight, and their p50 as a multiple of it");
     println!();
     println!(
         "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>9} {:>7}",
@@ -73,13 +74,15 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     cluster.measure(&warm_up)?;
     for &bytes in &options.sizes {
         for &in_flight in &options.in_flight {
+            if in_flight == 1 {
+                for beside in one_in_flight::measure(&options, &mut cluster, bytes)? {
+                    print_row(&beside.load, &beside.row, Some(beside.floor_us));
+                }
+                continue;
+            }
             for mode in modes(in_flight) {
                 let load = Load { bytes, in_flight, mode, seconds: options.seconds };
-                let (row, floor_us) = match in_flight {
-                    1 => beside_floor(&options, bytes, || cluster.measure(&load))?,
-                    _ => (cluster.measure(&load)?, None),
-                };
-                print_row(&load, &row, floor_us);
+                print_row(&load, &cluster.measure(&load)?, None);
             }
         }
     }
@@ -87,24 +90,10 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
 }
 
 fn modes(in_flight: usize) -> Vec<Mode> {
-    match in_flight {
-        1 => vec![Mode::Callback, Mode::Thread],
-        n if n >= BATCH => vec![Mode::Callback, Mode::Batch(BATCH)],
-        _ => vec![Mode::Callback],
+    match in_flight >= BATCH {
+        true => vec![Mode::Callback, Mode::Batch(BATCH)],
+        false => vec![Mode::Callback],
     }
-}
-
-/// Measures the floor's median right before and right after, since the speed of a shared machine drifts.
-fn beside_floor(
-    options: &Options,
-    bytes: usize,
-    measure: impl FnOnce() -> Outcome<Row>,
-) -> Outcome<(Row, Option<f64>)> {
-    let floor_us = || floor::measure_p50_us(&options.directory, bytes, options.seconds / 2.0);
-    let before = floor_us()?;
-    let row = measure()?;
-    let after = floor_us()?;
-    Ok((row, Some((before + after) / 2.0)))
 }
 
 fn print_row(load: &Load, row: &Row, floor_us: Option<f64>) {
