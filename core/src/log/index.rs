@@ -1,5 +1,6 @@
 //! Where the entries of a group are: one run per record, in memory, shared with the readers.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -150,10 +151,31 @@ impl Runs {
 
     /// The record at `lsn`, if any of it is still held, is on disk.
     pub fn place(&mut self, lsn: Lsn, location: Location) {
-        let position = self.runs.partition_point(|run| run.lsn < lsn);
-        if let Some(run) = self.runs.get_mut(position).filter(|run| run.lsn == lsn) {
-            run.location = location;
+        if let Some(position) = self.position_of_recent(lsn) {
+            self.runs[position].location = location;
         }
+    }
+
+    /// Where the record at `lsn` is: near the end, in steps that double from there. A search among all of them would
+    /// touch memory that nothing else does, with every barrier.
+    fn position_of_recent(&self, lsn: Lsn) -> Option<usize> {
+        let mut end = self.runs.len();
+        let mut start = end.saturating_sub(1);
+        let mut step = 1;
+        while start > 0 && self.runs[start].lsn > lsn {
+            end = start;
+            step *= 2;
+            start = end.saturating_sub(step);
+        }
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match self.runs[middle].lsn.cmp(&lsn) {
+                Ordering::Equal => return Some(middle),
+                Ordering::Less => start = middle + 1,
+                Ordering::Greater => end = middle,
+            }
+        }
+        None
     }
 
     pub fn find(&self, index: Index) -> Place {
@@ -211,6 +233,22 @@ mod tests {
         assert_eq!(held[5..], [Some(3), Some(3), None]);
         let gap = EntriesHeader { first: 9, term: 1, count: 1 };
         assert!(!runs.append(gap, 4, Location::Pending));
+    }
+
+    #[test]
+    fn a_record_is_found_however_far_from_the_end() {
+        for count in 0..40 {
+            let mut runs = Runs::default();
+            for number in 1..=count {
+                appended(&mut runs, number, 1, number * 10);
+            }
+            for number in 1..=count {
+                let expected = Some(number as usize - 1);
+                assert_eq!(runs.position_of_recent(number * 10), expected, "of {count}");
+                assert_eq!(runs.position_of_recent(number * 10 - 1), None, "of {count}");
+            }
+            assert_eq!(runs.position_of_recent(count * 10 + 1), None);
+        }
     }
 
     #[test]
