@@ -7,38 +7,36 @@
 use std::time::{Duration, Instant};
 
 use super::event_loop::EventLoop;
+use super::expectation::Expectation;
 
 /// For how long the loop looks out: of a thread that makes one call after the other, 998 of 1,000 are back by then.
 const MOST: Duration = Duration::from_micros(50);
 /// A call came soon if it was there within this time: by then a loop that was woken for it has seen it.
 const SOON: Duration = Duration::from_micros(100);
-/// So many calls in a row must have come soon. The first that does not ends it.
 const STREAK: u32 = 16;
 
-#[derive(Default)]
 pub(super) struct Lingering {
-    /// How many calls in a row came soon.
-    streak: u32,
+    expectation: Expectation,
     /// When the last call was completed, if none was made since.
     idle_since: Option<Instant>,
 }
 
 impl Lingering {
+    pub(super) fn new() -> Lingering {
+        Lingering { expectation: Expectation::new(SOON, STREAK), idle_since: None }
+    }
+
     /// The last call was completed. Returns whether to look out for the next.
     fn completed(&mut self, now: Instant) -> bool {
         self.idle_since = Some(now);
-        self.streak >= STREAK
+        self.expectation.is_high()
     }
 
     /// The program made a call.
     fn called(&mut self, now: Instant) {
-        let Some(since) = self.idle_since.take() else { return };
-        let is_soon = now.saturating_duration_since(since) <= SOON;
-        self.streak = if is_soon { self.streak.saturating_add(1) } else { 0 };
-    }
-
-    fn in_vain(&mut self) {
-        self.streak = 0;
+        if let Some(since) = self.idle_since.take() {
+            self.expectation.came_after(now.saturating_duration_since(since));
+        }
     }
 }
 
@@ -55,7 +53,7 @@ impl EventLoop {
         }
         let came = self.node.system.look_out(MOST, &|| inbox.has_some());
         if !came {
-            self.lingering.in_vain();
+            self.lingering.expectation.in_vain();
         }
         came
     }
@@ -84,14 +82,14 @@ mod tests {
 
     #[test]
     fn it_begins_with_a_streak_of_calls_that_come_soon() {
-        let mut lingering = Lingering::default();
+        let mut lingering = Lingering::new();
         assert!(!calls(&mut lingering, STREAK, SOON));
         assert!(calls(&mut lingering, 100, SOON));
     }
 
     #[test]
     fn a_call_that_does_not_come_soon_ends_it() {
-        let mut lingering = Lingering::default();
+        let mut lingering = Lingering::new();
         calls(&mut lingering, STREAK, SOON);
         calls(&mut lingering, 1, SOON + Duration::from_micros(1));
         assert!(!lingering.completed(Instant::now()));
@@ -99,17 +97,17 @@ mod tests {
 
     #[test]
     fn looking_out_in_vain_ends_it_until_there_is_another_streak() {
-        let mut lingering = Lingering::default();
+        let mut lingering = Lingering::new();
         calls(&mut lingering, STREAK, SOON);
         assert!(lingering.completed(Instant::now()));
-        lingering.in_vain();
+        lingering.expectation.in_vain();
         assert!(!calls(&mut lingering, STREAK, SOON));
         assert!(lingering.completed(Instant::now()));
     }
 
     #[test]
     fn calls_beside_others_say_nothing() {
-        let mut lingering = Lingering::default();
+        let mut lingering = Lingering::new();
         let now = Instant::now();
         (0..100).for_each(|_| lingering.called(now));
         assert!(!lingering.completed(now));

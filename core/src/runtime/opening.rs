@@ -17,9 +17,8 @@ use super::lingering::Lingering;
 use super::node_handle::{NodeHandle, Parts, FRAME_BYTES_MAX};
 use super::random::{fresh_uuid, Random};
 use super::seat::Seat;
-use super::system::{
-    no_poll, Network, OperatingSystem, Sockets, System, Wake, FIRST_TRANSPORT_TOKEN,
-};
+use super::sockets::{no_poll, Sockets, FIRST_TRANSPORT_TOKEN};
+use super::system::{Network, OperatingSystem, System, Wake};
 use super::thread;
 use crate::directory::{Directory, Identity};
 use crate::disk::{Disk, FileSystem};
@@ -141,7 +140,7 @@ pub(super) fn assemble(
         inbound: Vec::new(),
         taken: Taken::default(),
         deliveries: Vec::new(),
-        lingering: Lingering::default(),
+        lingering: Lingering::new(),
         peers_changed: false,
         chore_running: false,
         chore_due: true,

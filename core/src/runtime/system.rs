@@ -1,6 +1,6 @@
 //! What a node needs of the system around it, apart from its disks: time, threads, connections.
 //!
-//! Three small traits. The real ones are [`OperatingSystem`], [`Sockets`] and mio's waker; a simulator has its own, and
+//! Three small traits. The real ones are [`OperatingSystem`], [`super::sockets`] and mio's waker; a simulator has its own, and
 //! so runs all of this folder in one thread, in a world made from a seed.
 
 use std::net::TcpStream;
@@ -9,18 +9,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::thread;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::ids::NodeId;
 use crate::log::Lsn;
 use crate::replica::{Envelope, PeerIdentity};
 use crate::stream::Stream;
-use crate::transport::{dial_blocking, Inbound, Transport, TransportStatus};
+use crate::transport::{dial_blocking, Inbound, TransportStatus};
 use crate::wire::{Intent, Introduction};
-
-/// The token of the waker; the transport's begin behind it.
-const WAKER: mio::Token = mio::Token(0);
-pub(super) const FIRST_TRANSPORT_TOKEN: usize = 1;
-const EVENTS_PER_POLL: usize = 256;
 
 /// Time, threads, and connections that block.
 pub trait System: Send + Sync {
@@ -137,84 +132,5 @@ impl System for OperatingSystem {
         let Dial { address, intent, node_id, timeout } = *dial;
         let (stream, peer, ()) = dial_blocking(own, address, intent, node_id, timeout, connected)?;
         Ok((stream.into(), peer))
-    }
-}
-
-/// The sockets of an event loop, and what it sleeps in.
-pub(super) struct Sockets {
-    poll: mio::Poll,
-    events: mio::Events,
-    transport: Transport,
-}
-
-impl Sockets {
-    /// What to sleep in, and what ends the sleep.
-    pub(super) fn poll() -> Result<(mio::Poll, mio::Waker)> {
-        let poll = mio::Poll::new().map_err(|error| no_poll(&error))?;
-        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| no_poll(&error))?;
-        Ok((poll, waker))
-    }
-
-    /// `transport` is registered with `poll`.
-    pub(super) fn new(poll: mio::Poll, transport: Transport) -> Sockets {
-        let events = mio::Events::with_capacity(EVENTS_PER_POLL);
-        Sockets { poll, events, transport }
-    }
-}
-
-pub(super) fn no_poll(error: &std::io::Error) -> Error {
-    Error::rejected(Code::Io, format!("the system has no event queue for sockets: {error}"))
-}
-
-impl Network for Sockets {
-    fn wait(&mut self, timeout: Duration) {
-        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
-            if error.kind() != std::io::ErrorKind::Interrupted {
-                tracing::error!(%error, "polling the sockets failed");
-            }
-        }
-    }
-
-    fn receive(&mut self, now_ms: u64, inbound: &mut Vec<Inbound>) {
-        for event in self.events.iter().filter(|event| event.token() != WAKER) {
-            self.transport.handle(event, inbound);
-        }
-        self.transport.tick(now_ms, inbound);
-    }
-
-    fn next_deadline_ms(&self) -> u64 {
-        self.transport.next_deadline_ms()
-    }
-
-    fn send(&mut self, to: NodeId, envelope: &Envelope) -> bool {
-        self.transport.send(to, envelope)
-    }
-
-    fn flush(&mut self) {
-        self.transport.flush();
-    }
-
-    fn set_peers(&mut self, peers: &[(PeerIdentity, String)]) {
-        self.transport.set_peers(peers);
-    }
-
-    fn told_address(&self, peer: PeerIdentity) -> Option<&str> {
-        self.transport.told_address(peer)
-    }
-
-    fn set_position(&mut self, lsn: Lsn) {
-        self.transport.set_position(lsn);
-    }
-
-    fn status(&self) -> TransportStatus {
-        self.transport.status()
-    }
-}
-
-impl Wake for mio::Waker {
-    fn wake(&self) {
-        if let Err(error) = mio::Waker::wake(self) {
-            tracing::error!(%error, "the event loop could not be woken; it will notice at its next tick");
-        }
     }
 }
