@@ -30,8 +30,8 @@ impl Expectation {
         self.streak = if waited <= self.soon { self.streak.saturating_add(1) } else { 0 };
     }
 
-    /// It did not come, however long.
-    pub(super) fn in_vain(&mut self) {
+    /// It did not come, or there is no reason to expect it.
+    pub(super) fn lower(&mut self) {
         self.streak = 0;
     }
 }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn what_comes_late_or_not_at_all_ends_the_streak() {
         let late = |expectation: &mut Expectation| expectation.came_after(SOON * 2);
-        let never = Expectation::in_vain;
+        let never = Expectation::lower;
         for end in [late as fn(&mut Expectation), never] {
             let mut expectation = Expectation::new(SOON, STREAK);
             (0..STREAK).for_each(|_| expectation.came_after(Duration::ZERO));

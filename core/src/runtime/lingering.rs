@@ -53,7 +53,7 @@ impl EventLoop {
         }
         let came = self.node.system.look_out(MOST, &|| inbox.has_some());
         if !came {
-            self.lingering.expectation.in_vain();
+            self.lingering.expectation.lower();
         }
         came
     }
@@ -100,7 +100,7 @@ mod tests {
         let mut lingering = Lingering::new();
         calls(&mut lingering, STREAK, SOON);
         assert!(lingering.completed(Instant::now()));
-        lingering.expectation.in_vain();
+        lingering.expectation.lower();
         assert!(!calls(&mut lingering, STREAK, SOON));
         assert!(lingering.completed(Instant::now()));
     }

@@ -19,6 +19,8 @@ const EVENTS_PER_POLL: usize = 256;
 /// For how long to look out for events: the answer of a peer whose disk syncs as quickly as our own is there by then.
 const MOST: Duration = Duration::from_micros(200);
 const STREAK: u32 = 4;
+/// After so much work at a time the sleep is a small part of it, and the more that gathers meanwhile goes in one message.
+const BUSY: Duration = Duration::from_millis(1);
 /// Whoever gave way for so long shares the processor with others who have work to do, and does not look out.
 const CROWDED: Duration = Duration::from_micros(20);
 
@@ -27,6 +29,8 @@ pub(super) struct Sockets {
     events: mio::Events,
     transport: Transport,
     expectation: Expectation,
+    /// When the last wait ended.
+    awake_since: Instant,
 }
 
 impl Sockets {
@@ -38,9 +42,11 @@ impl Sockets {
     }
 
     /// `transport` is registered with `poll`.
+    #[allow(clippy::disallowed_methods)] // As the operating system's, whose part this is.
     pub(super) fn new(poll: mio::Poll, transport: Transport) -> Sockets {
         let events = mio::Events::with_capacity(EVENTS_PER_POLL);
-        Sockets { poll, events, transport, expectation: Expectation::new(MOST, STREAK) }
+        let expectation = Expectation::new(MOST, STREAK);
+        Sockets { poll, events, transport, expectation, awake_since: Instant::now() }
     }
 
     /// Takes what has arrived, if need be after a sleep. Returns whether there is anything.
@@ -54,7 +60,7 @@ impl Sockets {
     }
 
     /// Looks until something has arrived, without sleep; but no longer than `most`, nor if others want the processor.
-    #[allow(clippy::disallowed_methods)] // As the operating system's, whose part this is.
+    #[allow(clippy::disallowed_methods)]
     fn look_out(&mut self, most: Duration) -> bool {
         let begun = Instant::now();
         let mut looked = begun;
@@ -84,15 +90,16 @@ impl Network for Sockets {
             self.look(timeout);
             return;
         }
-        if self.expectation.is_high() {
-            if self.look_out(MOST.min(timeout)) {
-                return;
-            }
-            self.expectation.in_vain();
-        }
         let begun = Instant::now();
-        if self.look(timeout) {
-            self.expectation.came_after(begun.elapsed());
+        if begun - self.awake_since >= BUSY {
+            self.expectation.lower();
+        }
+        let looks_out = self.expectation.is_high();
+        let came = looks_out && self.look_out(MOST.min(timeout)) || self.look(timeout);
+        self.awake_since = Instant::now();
+        match came {
+            true => self.expectation.came_after(self.awake_since - begun),
+            false => self.expectation.lower(),
         }
     }
 
@@ -161,6 +168,15 @@ mod tests {
         let (mut sockets, waker) = sockets();
         (0..STREAK).for_each(|_| sockets.expectation.came_after(Duration::ZERO));
         (sockets, waker)
+    }
+
+    #[test]
+    fn who_worked_for_long_sleeps() {
+        let (mut sockets, waker) = expecting();
+        sockets.awake_since -= BUSY;
+        waker.wake().unwrap();
+        sockets.wait(Duration::from_secs(60));
+        assert!(!sockets.expectation.is_high());
     }
 
     #[test]
