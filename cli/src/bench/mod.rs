@@ -10,15 +10,16 @@ pub mod driver;
 pub mod floor;
 pub mod histogram;
 pub mod member;
-pub mod one_in_flight;
+pub mod turns;
 
 use cluster::{Cluster, Row};
 use driver::{Load, Mode};
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
-pub struct Options {
+struct Options {
     directory: PathBuf,
+    /// How long each turn of a row is measured.
     seconds: f64,
     sizes: Vec<usize>,
     in_flight: Vec<usize>,
@@ -54,6 +55,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         "floor: a bare replicator with one write of so many bytes in flight, in whole blocks of 4 KiB,"
     );
     println!("in turn with the rows with one in flight, and their p50 as a multiple of it");
+    println!("Each row is the median of {} turns; a size takes about a minute.", turns::ROUNDS);
     println!();
     println!(
         "{:>7} {:>9} {:>9} {:>12} {:>10} {:>10} {:>13} {:>9} {:>7}",
@@ -73,27 +75,47 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         Load { bytes: 16, in_flight: 1024, mode: Mode::Callback, seconds: options.seconds };
     cluster.measure(&warm_up)?;
     for &bytes in &options.sizes {
-        for &in_flight in &options.in_flight {
-            if in_flight == 1 {
-                for beside in one_in_flight::measure(&options, &mut cluster, bytes)? {
-                    print_row(&beside.load, &beside.row, Some(beside.floor_us));
-                }
-                continue;
-            }
-            for mode in modes(in_flight) {
-                let load = Load { bytes, in_flight, mode, seconds: options.seconds };
-                print_row(&load, &cluster.measure(&load)?, None);
-            }
+        let loads = options.in_flight.iter().flat_map(|&in_flight| {
+            let load = move |&mode| Load { bytes, in_flight, mode, seconds: options.seconds };
+            modes(in_flight).iter().map(load)
+        });
+        let (one, more): (Vec<Load>, Vec<Load>) = loads.partition(|load| load.in_flight == 1);
+        if !one.is_empty() {
+            beside_floor(&options, &mut cluster, bytes, &one)?;
+        }
+        let rows = turns::measure(&mut cluster, &more, || Ok(()))?;
+        for (load, row) in more.iter().zip(&rows) {
+            print_row(load, row, None);
         }
     }
     cluster.stop()
 }
 
-fn modes(in_flight: usize) -> Vec<Mode> {
-    match in_flight >= BATCH {
-        true => vec![Mode::Callback, Mode::Batch(BATCH)],
-        false => vec![Mode::Callback],
+fn modes(in_flight: usize) -> &'static [Mode] {
+    match in_flight {
+        1 => &[Mode::Callback, Mode::Thread],
+        n if n >= BATCH => &[Mode::Callback, Mode::Batch(BATCH)],
+        _ => &[Mode::Callback],
     }
+}
+
+/// Measures rows with one in flight in turn with the floor.
+fn beside_floor(
+    options: &Options,
+    cluster: &mut Cluster,
+    bytes: usize,
+    loads: &[Load],
+) -> Outcome<()> {
+    let mut floors_us = Vec::new();
+    let rows = turns::measure(cluster, loads, || {
+        floors_us.push(floor::measure_p50_us(&options.directory, bytes, options.seconds)?);
+        Ok(())
+    })?;
+    let floor_us = turns::median(floors_us);
+    for (load, row) in loads.iter().zip(&rows) {
+        print_row(load, row, Some(floor_us));
+    }
+    Ok(())
 }
 
 fn print_row(load: &Load, row: &Row, floor_us: Option<f64>) {
@@ -118,7 +140,7 @@ fn print_row(load: &Load, row: &Row, floor_us: Option<f64>) {
 fn parse(arguments: &[String]) -> Outcome<Options> {
     let mut options = Options {
         directory: PathBuf::from("target/bench"),
-        seconds: 2.0,
+        seconds: 1.0,
         sizes: vec![16, 128, 1024, 16384],
         in_flight: vec![1, 64, 1024, 8192],
     };
