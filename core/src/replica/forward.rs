@@ -18,6 +18,9 @@ const LEAVING_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of entries on their way to a leader's disk above which proposals wait: enough to keep the disk busy while the
 /// next ones are made ready, and little enough for one barrier to be no long one.
 const UNPERSISTED_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of uncommitted entries above which proposals wait. A leader whose disk is ahead of its followers would otherwise
+/// append so much that it had to read it again to send it: this is half of what it keeps in memory by default.
+const UNCOMMITTED_BYTES_MAX: u64 = 16 << 20;
 /// Read indexes that a leader works out at the same time.
 const READS_MAX: usize = 1_024;
 const READ_CONTEXT_BYTES: usize = 24;
@@ -90,7 +93,7 @@ impl<C> Replica<C> {
         let Some(raft) = self.raft.as_ref() else { return false };
         let leads = raft.raft.state == StateRole::Leader;
         match leads {
-            true if raft.raft.lead_transferee.is_some() || self.disk_room() == 0 => false,
+            true if raft.raft.lead_transferee.is_some() || self.append_room() == 0 => false,
             true => !self.forwarded.is_empty() || self.proposals.has_queued(),
             false => {
                 let leader = raft.raft.leader_id;
@@ -126,9 +129,9 @@ impl<C> Replica<C> {
             self.proposals.reject_queued(&mut self.out.completions, || error.clone());
             return;
         }
-        let mut disk_room = self.disk_room();
-        self.append_forwarded(&mut disk_room);
-        while self.proposals.has_queued() && disk_room > 0 {
+        let mut append_room = self.append_room();
+        self.append_forwarded(&mut append_room);
+        while self.proposals.has_queued() && append_room > 0 {
             let next_bytes = self.proposals.next_bytes();
             let Some(room) = self.uncommitted_room().filter(|room| next_bytes <= *room) else {
                 let busy = || {
@@ -142,7 +145,7 @@ impl<C> Replica<C> {
             let first = self.proposals.next_sequence();
             let data = self.proposals.leave(own, boot, term, own, room);
             let bytes: usize = data.iter().map(Bytes::len).sum();
-            disk_room = disk_room.saturating_sub(bytes as u64);
+            append_room = append_room.saturating_sub(bytes as u64);
             if !self.append(data) {
                 for sequence in first..self.proposals.next_sequence() {
                     let error = Error::rejected(Code::Busy, "the leader did not take the proposal");
@@ -173,14 +176,16 @@ impl<C> Replica<C> {
         }
     }
 
-    /// How many bytes of entries may still be on their way to the leader's disk.
-    fn disk_room(&self) -> u64 {
-        UNPERSISTED_BYTES_MAX.saturating_sub(self.persist.entry_bytes())
+    /// How many bytes of entries may be appended before some have reached the leader's disk, and are committed.
+    fn append_room(&self) -> u64 {
+        let uncommitted = self.raft.as_ref().map_or(0, |raft| raft.raft.uncommitted_size() as u64);
+        let unpersisted_room = UNPERSISTED_BYTES_MAX.saturating_sub(self.persist.entry_bytes());
+        unpersisted_room.min(UNCOMMITTED_BYTES_MAX.saturating_sub(uncommitted))
     }
 
-    /// Appends what followers handed over, as long as there is `disk_room`.
-    fn append_forwarded(&mut self, disk_room: &mut u64) {
-        while !self.forwarded.is_empty() && *disk_room > 0 {
+    /// Appends what followers handed over, as long as there is `append_room`.
+    fn append_forwarded(&mut self, append_room: &mut u64) {
+        while !self.forwarded.is_empty() && *append_room > 0 {
             let Some(room) = self.uncommitted_room() else { return };
             let (mut bytes, mut count) = (0, 0);
             for forwarded in &self.forwarded {
@@ -194,7 +199,7 @@ impl<C> Replica<C> {
                 return self.refuse_forwarded(Code::Busy);
             }
             self.forwarded_bytes -= bytes;
-            *disk_room = disk_room.saturating_sub(bytes);
+            *append_room = append_room.saturating_sub(bytes);
             let chunk: Vec<Forwarded> = self.forwarded.drain(..count).collect();
             if !self.append(chunk.iter().map(|forwarded| forwarded.data.clone()).collect()) {
                 let ids = chunk.iter().map(|forwarded| forwarded.id).collect();

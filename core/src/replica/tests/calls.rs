@@ -358,6 +358,25 @@ fn proposals_beyond_the_limit_of_uncommitted_bytes_are_answered_busy() {
 }
 
 #[test]
+fn a_leader_does_not_append_more_than_it_can_send_from_memory() {
+    let mut world = World::formed(3);
+    let before = world.status(1).last_index;
+    let calls: Vec<u64> = (0..40)
+        .map(|_| {
+            let call = world.propose(1, &"x".repeat(1_000_000));
+            world.sync(1);
+            call
+        })
+        .collect();
+    let appended = world.status(1).last_index - before;
+    assert!((16..=18).contains(&appended), "{appended} MB without an answer from anybody");
+    for _ in 0..5 {
+        world.settle();
+    }
+    assert!(calls.iter().all(|call| world.outcome(*call).is_ok()), "the others only waited");
+}
+
+#[test]
 fn a_read_waits_until_this_nodes_machine_has_applied_what_was_committed_before_it() {
     let mut world = World::formed(3);
     let write = world.propose(1, "x");
