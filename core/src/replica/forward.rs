@@ -19,8 +19,8 @@ const LEAVING_BYTES_MAX: u64 = 1 << 20;
 /// next ones are made ready, and little enough for one barrier to be no long one.
 const UNPERSISTED_BYTES_MAX: u64 = 8 << 20;
 /// Bytes of uncommitted entries above which proposals wait. A leader whose disk is ahead of its followers would otherwise
-/// append so much that it had to read it again to send it: this is half of what it keeps in memory by default.
-const UNCOMMITTED_BYTES_MAX: u64 = 16 << 20;
+/// append so much that it had to read it again to send it: this is three quarters of what it keeps in memory by default.
+const UNCOMMITTED_BYTES_MAX: u64 = 24 << 20;
 /// Read indexes that a leader works out at the same time.
 const READS_MAX: usize = 1_024;
 const READ_CONTEXT_BYTES: usize = 24;
