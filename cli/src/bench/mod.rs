@@ -8,12 +8,14 @@ pub mod child;
 pub mod cluster;
 pub mod driver;
 pub mod floor;
+pub mod folder;
 pub mod histogram;
 pub mod member;
 pub mod turns;
 
 use cluster::{Cluster, Row};
 use driver::{Load, Mode};
+use folder::Folder;
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -25,17 +27,6 @@ struct Options {
     in_flight: Vec<usize>,
 }
 
-/// The gigabytes that a run writes: they go with it.
-struct Folder<'a>(&'a Path);
-
-impl Drop for Folder<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.0) {
-            eprintln!("raftctl: {} could not be removed: {error}", self.0.display());
-        }
-    }
-}
-
 /// How many proposals a batch holds in the batched runs.
 const BATCH: usize = 64;
 /// What can be asked for: a proposal has at most 8 MiB, and a group lets a million calls be pending.
@@ -45,11 +36,11 @@ const SECONDS_MAX: f64 = 3600.0;
 
 pub fn run(arguments: &[String]) -> Outcome<()> {
     let options = parse(arguments)?;
-    std::fs::create_dir_all(&options.directory)
-        .map_err(|error| format!("cannot create {}: {error}", options.directory.display()))?;
-    let _folder = Folder(&options.directory);
-    refuse_memory(&options.directory)?;
-    println!("directory {}", options.directory.display());
+    let folder = Folder::create(&options.directory)
+        .map_err(|error| format!("no folder in {}: {error}", options.directory.display()))?;
+    let directory = folder.path();
+    refuse_memory(directory)?;
+    println!("directory {}", directory.display());
 
     println!(
         "floor: a bare replicator with one write of so many bytes in flight, in whole blocks of 4 KiB,"
@@ -69,7 +60,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         "floor us",
         "floor x"
     );
-    let mut cluster = Cluster::start(&options.directory)?;
+    let mut cluster = Cluster::start(directory)?;
     // Not printed: a fresh journal is still being written in advance, and caches are cold.
     let warm_up =
         Load { bytes: 16, in_flight: 1024, mode: Mode::Callback, seconds: options.seconds };
@@ -81,7 +72,7 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
         });
         let (one, more): (Vec<Load>, Vec<Load>) = loads.partition(|load| load.in_flight == 1);
         if !one.is_empty() {
-            beside_floor(&options, &mut cluster, bytes, &one)?;
+            beside_floor(directory, &mut cluster, bytes, &one)?;
         }
         let rows = turns::measure(&mut cluster, &more, || Ok(()))?;
         for (load, row) in more.iter().zip(&rows) {
@@ -101,14 +92,14 @@ fn modes(in_flight: usize) -> &'static [Mode] {
 
 /// Measures rows with one in flight in turn with the floor.
 fn beside_floor(
-    options: &Options,
+    directory: &Path,
     cluster: &mut Cluster,
     bytes: usize,
     loads: &[Load],
 ) -> Outcome<()> {
     let mut floors_us = Vec::new();
     let rows = turns::measure(cluster, loads, || {
-        floors_us.push(floor::measure_p50_us(&options.directory, bytes, options.seconds)?);
+        floors_us.push(floor::measure_p50_us(directory, bytes, loads[0].seconds)?);
         Ok(())
     })?;
     let floor_us = turns::median(floors_us);
@@ -155,8 +146,6 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
             _ => return Err(format!("{name} is not an option of bench").into()),
         }
     }
-    // Two runs at once keep apart.
-    options.directory = options.directory.join(format!("run-{}", std::process::id()));
     Ok(options)
 }
 
