@@ -17,15 +17,15 @@ impl Folder {
     /// Creates it, and removes those of runs that were killed.
     pub fn create(parent: &Path) -> io::Result<Folder> {
         fs::create_dir_all(parent)?;
+        // One run at a time, so that none takes for abandoned what another has created but not locked yet.
+        let turn = File::open(parent)?;
+        lock(&turn, libc::LOCK_EX)?;
         remove_abandoned(parent)?;
         let path = parent.join(format!("{PREFIX}{}", std::process::id()));
         fs::create_dir(&path)?;
-        let lock = File::open(&path)?;
-        // Another run that looks for abandoned ones may have been quicker.
-        if !try_lock(&lock)? || !path.exists() {
-            return Err(io::Error::other("another run took it for abandoned: start again"));
-        }
-        Ok(Folder { path, _lock: lock })
+        let own = File::open(&path)?;
+        lock(&own, libc::LOCK_EX)?;
+        Ok(Folder { path, _lock: own })
     }
 
     pub fn path(&self) -> &Path {
@@ -47,31 +47,22 @@ fn remove_abandoned(parent: &Path) -> io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        // Another run may remove the same at the same time.
-        let Ok(lock) = File::open(entry.path()) else { continue };
-        if try_lock(&lock)? {
-            fs::remove_dir_all(entry.path()).or_else(ignore_missing)?;
+        // A run that ends removes its own at any time.
+        let Ok(folder) = File::open(entry.path()) else { continue };
+        match lock(&folder, libc::LOCK_EX | libc::LOCK_NB) {
+            Ok(()) => fs::remove_dir_all(entry.path())?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-fn ignore_missing(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    }
-}
-
-fn try_lock(file: &File) -> io::Result<bool> {
+fn lock(file: &File, operation: libc::c_int) -> io::Result<()> {
     // SAFETY: a system call on a descriptor that lives during it.
-    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
-        return Ok(true);
-    }
-    let error = io::Error::last_os_error();
-    match error.kind() {
-        io::ErrorKind::WouldBlock => Ok(false),
-        _ => Err(error),
+    match unsafe { libc::flock(file.as_raw_fd(), operation) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -87,8 +78,8 @@ mod tests {
             fs::create_dir_all(folder.join("member-1")).unwrap();
         }
         fs::create_dir_all(parent.join("something else")).unwrap();
-        let lock = File::open(&living).unwrap();
-        assert!(try_lock(&lock).unwrap());
+        let held = File::open(&living).unwrap();
+        lock(&held, libc::LOCK_EX).unwrap();
 
         let folder = Folder::create(&parent).unwrap();
         assert!(!abandoned.exists());
