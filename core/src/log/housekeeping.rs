@@ -41,6 +41,7 @@ pub(super) struct Housekeeping {
     was_measured: bool,
     /// The checkpoint is made anew above this.
     disk_bytes_max: u64,
+    /// Moves and renewals that failed since a move last succeeded.
     failures: u32,
 }
 
@@ -88,7 +89,6 @@ impl Housekeeping {
         self.disk_bytes = moved.disk_bytes;
         let allowed = moved.state.live_bytes * CHECKPOINT_FACTOR + CHECKPOINT_BYTES_MIN;
         self.is_renewal_due = moved.disk_bytes > allowed.max(self.disk_bytes_max);
-        self.failures = 0;
     }
 }
 
@@ -195,6 +195,8 @@ impl Log {
             Done::Prepared(Err(error)) => return self.give_up(error),
             Done::Moved(plan, Ok(moved)) => {
                 self.housekeeping.checkpoint_is(moved);
+                // A renewal alone repairs nothing that the journal has.
+                self.housekeeping.failures = 0;
                 self.recycle(plan);
             }
             Done::Renewed(generation, Ok(moved)) => {
