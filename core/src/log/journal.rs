@@ -7,6 +7,7 @@ use super::batch::{BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
 use super::codec::{frame_length, parse_frame, put_frame, Part, FRAME_HEADER_BYTES};
 use super::index::{FrameAt, GroupIndex, Location};
 use super::newest::{Newest, NewestFile};
+use super::outline::Outline;
 use super::segment::{CheckpointMark, Segment, SegmentFile, SegmentFiles, SegmentHeader};
 use super::Lsn;
 use crate::deliberate::{is_on, Bug};
@@ -201,6 +202,8 @@ impl Writer {
         if synced.is_err() && !is_on(Bug::PassOverAFailedSync) {
             return synced;
         }
+        let batch_end = BATCH_HEADER_BYTES + header.length as usize;
+        active.segment.outline().add(&buffer[BATCH_HEADER_BYTES..batch_end]);
         active.end += buffer.len() as u64;
         active.last_lsn = last_lsn;
         self.next_batch += 1;
@@ -224,7 +227,7 @@ impl Writer {
         self.newest = Newest { sequence, number: file.number };
         self.newest_file.write(self.newest)?;
         file.write(&header.encode(), 0)?;
-        let segment = Arc::new(Segment { header, file });
+        let segment = Arc::new(Segment::new(header, file, Outline::new(bytes)));
         self.active = Some(LiveSegment { segment, end: BLOCK_BYTES as u64, last_lsn: 0 });
         Ok(())
     }

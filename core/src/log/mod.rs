@@ -33,6 +33,7 @@ mod index;
 mod journal;
 mod mover;
 mod newest;
+mod outline;
 mod reader;
 pub mod record;
 mod recovery;

@@ -11,7 +11,7 @@ use super::checkpoint::{
     compact_chunks, damaged, delete_chunks, group_key, put_chunk, row_crc, truncate_chunks,
     Changes, CheckpointState, CheckpointStore, STATE_KEY,
 };
-use super::codec::{decode_change, frames, take_entries, Change, EntriesHeader};
+use super::codec::{decode_change, frames, take_entries, Change, EntriesHeader, Frame};
 use super::journal::LiveSegment;
 use super::record::{LogId, RecoveredGroup};
 use super::segment::{Scanner, SegmentFile};
@@ -55,13 +55,37 @@ impl MovePlan {
             chunks: BTreeMap::new(),
             chunk_bytes: 0,
         };
+        if !self.take_outline(&mut mover)? {
+            self.take_records(&mut mover)?;
+        }
+        mover.commit(self.last_lsn().max(mover.state.moved_lsn))?;
+        if !is_on(Bug::ReleaseBeforeTheCheckpointIsSynced) {
+            mover.store.sync()?;
+        }
+        Ok(mover.state)
+    }
+
+    /// Takes the records from memory. `false`, and nothing was taken, if the file must be read.
+    fn take_outline(&self, mover: &mut Mover<'_>) -> Result<bool> {
+        let Some(oldest) = self.segments.first().filter(|_| self.needed.is_empty()) else {
+            return Ok(false);
+        };
+        let outline = oldest.segment.outline();
+        let Some(outlined) = outline.frames() else { return Ok(false) };
+        let mut assembly = Assembly::default();
+        for frame in frames(outlined) {
+            let file = &oldest.segment.file;
+            let (_, frame) = frame.ok_or_else(|| file.corrupted(0, "its outline is damaged"))?;
+            self.take_frame(mover, &mut assembly, &frame, (file, 0))?;
+        }
+        Ok(true)
+    }
+
+    fn take_records(&self, mover: &mut Mover<'_>) -> Result<()> {
         let last_lsn = self.last_lsn();
         let mut assembly = Assembly::default();
         let mut position = mover.state.moved_lsn;
         for live in &self.segments {
-            if position >= last_lsn {
-                break;
-            }
             let mut scanner = Scanner::new(&live.segment.file);
             while scanner.offset() < live.end && position < last_lsn {
                 let offset = scanner.offset();
@@ -71,21 +95,30 @@ impl MovePlan {
                 let batch = scanner.next(salt)?.ok_or_else(damaged)?;
                 for frame in frames(batch.frames) {
                     let (_, frame) = frame.ok_or_else(damaged)?;
-                    if frame.lsn <= mover.state.moved_lsn || frame.lsn > last_lsn {
-                        continue;
-                    }
-                    if let Assembled::Complete(record) = assembly.add(&frame) {
-                        position = record.lsn;
-                        mover.take(record, file, offset)?;
+                    if self.take_frame(mover, &mut assembly, &frame, (file, offset))? {
+                        position = frame.lsn;
                     }
                 }
             }
         }
-        mover.commit(last_lsn.max(mover.state.moved_lsn))?;
-        if !is_on(Bug::ReleaseBeforeTheCheckpointIsSynced) {
-            mover.store.sync()?;
+        Ok(())
+    }
+
+    /// Takes a frame if it belongs to what is to be moved. Whether it completed a record.
+    fn take_frame(
+        &self,
+        mover: &mut Mover<'_>,
+        assembly: &mut Assembly,
+        frame: &Frame<'_>,
+        (file, offset): (&SegmentFile, u64),
+    ) -> Result<bool> {
+        if frame.lsn <= mover.state.moved_lsn || frame.lsn > self.last_lsn() {
+            return Ok(false);
         }
-        Ok(mover.state)
+        match assembly.add(frame) {
+            Assembled::Complete(record) => mover.take(record, file, offset).map(|()| true),
+            _ => Ok(false),
+        }
     }
 }
 

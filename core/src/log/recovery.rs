@@ -14,6 +14,7 @@ use super::generation;
 use super::index::{FrameAt, GroupIndex, Location};
 use super::journal::LiveSegment;
 use super::newest::Newest;
+use super::outline::Outline;
 use super::record::{LogId, RecoveredGroup};
 use super::segment::{CheckpointMark, Found, Scanner, Segment, SegmentFile, SegmentFiles};
 use super::Lsn;
@@ -50,7 +51,10 @@ pub(super) fn recover(disk: Arc<dyn Disk>, folder: &dyn CheckpointFolder) -> Res
     let (mut segments, mut fresh, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for file in found {
         match file.identify()? {
-            Found::Used(header) => segments.push(Arc::new(Segment { header, file })),
+            Found::Used(header) => {
+                let segment = Segment::new(header, file, Outline::default());
+                segments.push(Arc::new(segment));
+            }
             Found::Fresh => fresh.push(file),
             Found::Unreadable => unreadable.push(file),
         }

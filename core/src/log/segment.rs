@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::batch::{is_intact, BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
 use super::codec::Fields;
 use super::newest::{Newest, NewestFile};
+use super::outline::Outline;
 use super::Lsn;
 use crate::disk::{Disk, File, OpenMode};
 use crate::error::{Code, Error, Result};
@@ -44,6 +45,17 @@ pub(super) struct SegmentFile {
 pub(super) struct Segment {
     pub header: SegmentHeader,
     pub file: SegmentFile,
+    outline: Mutex<Outline>,
+}
+
+impl Segment {
+    pub fn new(header: SegmentHeader, file: SegmentFile, outline: Outline) -> Segment {
+        Segment { header, file, outline: Mutex::new(outline) }
+    }
+
+    pub fn outline(&self) -> MutexGuard<'_, Outline> {
+        self.outline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

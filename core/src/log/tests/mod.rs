@@ -7,6 +7,7 @@ mod codec;
 mod damage;
 mod load;
 mod model;
+mod outline;
 mod preparing;
 mod random;
 mod space;
