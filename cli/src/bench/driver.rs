@@ -26,8 +26,12 @@ pub struct Load {
     pub bytes: usize,
     pub in_flight: usize,
     pub mode: Mode,
+    /// How long it is measured, once it is steady.
     pub seconds: f64,
 }
+
+/// A load that does not come to its end within this time more is an error.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Measured {
     pub proposals: u64,
@@ -50,8 +54,6 @@ struct Run {
     payload: Vec<u8>,
     offsets: Vec<usize>,
     started: Instant,
-    warm_up: Duration,
-    end: Duration,
     over: AtomicBool,
     /// Calls that were made and have not completed.
     open: AtomicUsize,
@@ -61,6 +63,7 @@ struct Run {
 }
 
 struct State {
+    window: Window,
     histogram: Histogram,
     failure: Option<String>,
 }
@@ -71,17 +74,15 @@ impl Run {
             Mode::Batch(count) => count,
             _ => 1,
         };
-        let warm_up = Duration::from_secs_f64(load.seconds / 4.0);
+        let state = State { window: Window::new(load), histogram: Histogram::new(), failure: None };
         Arc::new(Run {
             group,
             payload: vec![0x5a; load.bytes * count],
             offsets: (0..=count).map(|position| position * load.bytes).collect(),
             started: Instant::now(),
-            warm_up,
-            end: warm_up + Duration::from_secs_f64(load.seconds),
             over: AtomicBool::new(false),
             open: AtomicUsize::new(0),
-            state: Mutex::new(State { histogram: Histogram::new(), failure: None }),
+            state: Mutex::new(state),
             idle: Condvar::new(),
             load: load.clone(),
         })
@@ -95,10 +96,9 @@ impl Run {
         for _ in 0..calls {
             self.propose();
         }
-        let limit = self.end + Duration::from_secs(30);
         let mut state = self.lock();
         while self.open.load(Ordering::SeqCst) > 0 {
-            let left = limit.saturating_sub(self.started.elapsed());
+            let left = (state.window.end() + PATIENCE).saturating_sub(self.started.elapsed());
             if left.is_zero() {
                 return Err("the proposals did not complete in time".into());
             }
@@ -111,7 +111,7 @@ impl Run {
     }
 
     fn drive_by_thread(self: &Arc<Run>) -> Outcome<()> {
-        while self.started.elapsed() < self.end {
+        while !self.over.load(Ordering::Relaxed) {
             let (sender, receiver) = mpsc::sync_channel(1);
             let begun = Instant::now();
             self.group.propose(
@@ -168,18 +168,16 @@ impl Run {
 
     fn record(&self, begun: Instant, count: u64) {
         let now = Instant::now();
-        let since_start = now - self.started;
-        if since_start >= self.end {
-            self.over.store(true, Ordering::Relaxed);
-            return;
-        }
-        if since_start < self.warm_up {
-            return;
-        }
-        let nanoseconds = (now - begun).as_nanos() as u64;
         let mut state = self.lock();
-        for _ in 0..count {
-            state.histogram.record(nanoseconds);
+        match state.window.place(now - self.started, count) {
+            Place::Before => {}
+            Place::Within => {
+                let nanoseconds = (now - begun).as_nanos() as u64;
+                for _ in 0..count {
+                    state.histogram.record(nanoseconds);
+                }
+            }
+            Place::Behind => self.over.store(true, Ordering::Relaxed),
         }
     }
 
@@ -188,10 +186,9 @@ impl Run {
         if let Some(failure) = &state.failure {
             return Err(failure.clone().into());
         }
-        let seconds = (self.end - self.warm_up).as_secs_f64();
         Ok(Measured {
             proposals: state.histogram.total(),
-            seconds,
+            seconds: self.load.seconds,
             p50_us: state.histogram.quantile_us(0.5),
             p99_us: state.histogram.quantile_us(0.99),
         })
@@ -199,6 +196,53 @@ impl Run {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The time in which is measured: it begins when the load is steady.
+///
+/// The calls in flight are made all at once in the beginning, and that burst is not what is to be measured. So the window
+/// begins when twice as many have completed (each was made by a completion then, and so was the one before), and not
+/// before a quarter of its length.
+struct Window {
+    earliest: Duration,
+    length: Duration,
+    /// Completions that are still to come before it begins.
+    missing: u64,
+    begin: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Place {
+    Before,
+    Within,
+    Behind,
+}
+
+impl Window {
+    fn new(load: &Load) -> Window {
+        let length = Duration::from_secs_f64(load.seconds);
+        Window { earliest: length / 4, length, missing: 2 * load.in_flight as u64, begin: None }
+    }
+
+    /// When it ends; at the earliest, as long as it has not begun.
+    fn end(&self) -> Duration {
+        self.begin.unwrap_or(self.earliest) + self.length
+    }
+
+    /// Where the completion of `count` calls at this time is.
+    fn place(&mut self, at: Duration, count: u64) -> Place {
+        match self.begin {
+            Some(begin) if at >= begin + self.length => Place::Behind,
+            Some(_) => Place::Within,
+            None => {
+                self.missing = self.missing.saturating_sub(count);
+                if self.missing == 0 && at >= self.earliest {
+                    self.begin = Some(at);
+                }
+                Place::Before
+            }
+        }
     }
 }
 
@@ -225,5 +269,35 @@ impl FromStr for Mode {
                 .map(Mode::Batch)
                 .ok_or_else(|| format!("{name} is not a way to propose")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_begins_when_all_that_was_made_at_once_has_been_followed_by_as_many() {
+        let load = Load { bytes: 1, in_flight: 128, mode: Mode::Batch(64), seconds: 1.0 };
+        let mut window = Window::new(&load);
+        let ms = Duration::from_millis;
+        for at in [500, 510, 900, 910] {
+            assert_eq!(window.place(ms(at), 64), Place::Before);
+        }
+        assert_eq!(window.place(ms(911), 64), Place::Within);
+        assert_eq!(window.end(), ms(1910));
+        assert_eq!(window.place(ms(1909), 64), Place::Within);
+        assert_eq!(window.place(ms(1910), 64), Place::Behind);
+    }
+
+    #[test]
+    fn the_window_does_not_begin_before_a_quarter_of_its_length() {
+        let load = Load { bytes: 1, in_flight: 1, mode: Mode::Callback, seconds: 1.0 };
+        let mut window = Window::new(&load);
+        let ms = Duration::from_millis;
+        for at in 0..=250 {
+            assert_eq!(window.place(ms(at), 1), Place::Before);
+        }
+        assert_eq!(window.place(ms(251), 1), Place::Within);
     }
 }
