@@ -2,6 +2,7 @@
 //!
 //! Open a [`Node`], start a [`Group`] on it with a [`StateMachine`], propose. See `docs/architecture.md` for the picture.
 
+pub mod chain;
 #[cfg(feature = "deliberate-bugs")]
 pub mod deliberate;
 #[cfg(not(feature = "deliberate-bugs"))]

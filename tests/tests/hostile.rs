@@ -1,6 +1,7 @@
 //! Hostile connections to the members' ports, while load goes on: each is dropped and counted, the
 //! cluster goes on, and memory stays bounded.
 
+use libraft::chain::Chain;
 use libraft::ids::Uuid;
 use libraft::replica::{Envelope, PeerMessage};
 use libraft::wire::frame::{self, FrameKind, HEADER_BYTES};
@@ -105,7 +106,7 @@ fn peak_kib(cluster: &Cluster, member: usize) -> u64 {
 fn half_frames(address: &str) -> Vec<Attacker> {
     let announce = |node_id: u64| {
         let mut attacker = Attacker::introduced(address, &stranger(CLUSTER, node_id));
-        let mut header = frame::header(FrameKind::Messages, &[]);
+        let mut header = frame::header(FrameKind::Messages, std::iter::empty());
         header[8..12].copy_from_slice(&(30u32 << 20).to_le_bytes());
         attacker.send(&header);
         attacker.send(&[0; 1000]);
@@ -263,9 +264,9 @@ fn addressed(
     let body = PeerMessage::Raft(message);
     let envelope = Envelope { group_id: GROUP, formation, from, to, to_incarnation, body };
     let piece = message::next_piece(&envelope, 0, 1 << 20).expect("it fits into a frame");
-    let mut bytes = Vec::new();
+    let mut bytes = Chain::default();
     message::encode(&envelope, piece, &mut bytes).expect("it can be encoded");
-    bytes
+    bytes.flat().into_owned()
 }
 
 fn nobody() -> libraft::replica::PeerIdentity {

@@ -32,7 +32,7 @@ impl Line {
     ///
     /// **Errors**: `Timeout` at the deadline; `Unreachable` if the connection is lost.
     pub(super) fn send(&mut self, head: &[u8], payload: &[u8]) -> Result<()> {
-        let header = header(FrameKind::Snapshot, &[head, payload]);
+        let header = header(FrameKind::Snapshot, [head, payload].into_iter());
         let start = [header.as_slice(), head].concat();
         self.write_all(&start)?;
         self.write_all(payload)

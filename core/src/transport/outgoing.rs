@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use mio::net::TcpStream;
 use socket2::SockRef;
 
+use crate::chain::{Chain, SHARED_BYTES_MIN};
 use crate::replica::Envelope;
 use crate::wire::frame::{self, FrameKind, HEADER_BYTES};
 use crate::wire::message::{self, ENVELOPES_PER_FRAME_MAX, ITEMS_PER_FRAME_MAX};
@@ -18,8 +19,8 @@ const FRAME_BYTES_TARGET: usize = 30 << 10;
 /// Buffers of sent frames that are kept for the next ones, and the size up to which they are.
 const SPARE_BUFFERS_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = 64 << 10;
-/// Frames handed to one system call.
-const SLICES_MAX: usize = 32;
+/// Pieces of frames handed to one system call: a frame with one large entry has two.
+const SLICES_MAX: usize = 64;
 
 /// What became of an attempt to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +33,16 @@ pub enum Written {
 
 #[derive(Default)]
 pub struct Outgoing {
-    sealed: VecDeque<Vec<u8>>,
+    sealed: VecDeque<Chain>,
     /// Bytes of the first sealed frame that are written already.
     first_written: usize,
     /// The frame under construction: a header's room and envelopes; empty if there is none.
-    open: Vec<u8>,
+    open: Chain,
     open_items: usize,
     open_envelopes: usize,
     /// All bytes that are not yet written.
     pub(super) bytes: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Vec<Chain>,
 }
 
 impl Outgoing {
@@ -51,6 +52,10 @@ impl Outgoing {
 
     /// Queues a frame that is encoded already.
     pub fn push_frame(&mut self, frame: Vec<u8>) {
+        self.push_sealed(Chain::from(frame));
+    }
+
+    fn push_sealed(&mut self, frame: Chain) {
         self.seal();
         self.bytes += frame.len();
         self.sealed.push_back(frame);
@@ -95,7 +100,8 @@ impl Outgoing {
             if bytes > queue_bytes_max {
                 return Ok(false);
             }
-            let mut frame = Vec::with_capacity(piece.bytes + HEADER_BYTES);
+            let mut frame = Chain::default();
+            reserve(&mut frame, piece);
             frame::begin(&mut frame);
             message::encode(envelope, piece, &mut frame)?;
             frame::seal(&mut frame, FrameKind::Messages);
@@ -105,7 +111,7 @@ impl Outgoing {
             }
             piece = message::next_piece(envelope, piece.end, frame_bytes_max)?;
         }
-        frames.into_iter().for_each(|frame| self.push_frame(frame));
+        frames.into_iter().for_each(|frame| self.push_sealed(frame));
         Ok(true)
     }
 
@@ -118,7 +124,7 @@ impl Outgoing {
         }
         if self.open.is_empty() {
             self.open = self.spare.pop().unwrap_or_default();
-            self.open.reserve(piece.bytes + HEADER_BYTES);
+            reserve(&mut self.open, piece);
             frame::begin(&mut self.open);
             self.bytes += HEADER_BYTES;
         }
@@ -166,9 +172,18 @@ impl Outgoing {
     fn send_some(&self, stream: &TcpStream) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut skip = self.first_written;
-        let count = self.sealed.len().min(SLICES_MAX);
-        for (slice, frame) in slices.iter_mut().zip(&self.sealed) {
-            *slice = IoSlice::new(&frame[std::mem::take(&mut skip)..]);
+        let mut count = 0;
+        for piece in self.sealed.iter().flat_map(Chain::slices) {
+            // What was written already may end anywhere.
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
+            if skipped < piece.len() {
+                slices[count] = IoSlice::new(&piece[skipped..]);
+                count += 1;
+            }
+            if count == SLICES_MAX {
+                break;
+            }
         }
         stream.try_io(|| {
             let socket = SockRef::from(stream);
@@ -196,5 +211,13 @@ impl Outgoing {
                 }
             }
         }
+    }
+}
+
+/// Makes room for what a piece needs, but for data that is not copied.
+fn reserve(frame: &mut Chain, piece: message::Piece) {
+    let of_each = piece.bytes / piece.items().max(1);
+    if of_each < SHARED_BYTES_MIN {
+        frame.copied().reserve(piece.bytes + HEADER_BYTES);
     }
 }

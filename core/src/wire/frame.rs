@@ -7,6 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::WireError;
+use crate::chain::{Chain, Place};
 
 pub const HEADER_BYTES: usize = 16;
 /// The layout of header and bodies; changes only together with the protocol version.
@@ -54,22 +55,26 @@ pub struct Frame {
     pub held_bytes: usize,
 }
 
-/// Begins a frame at the end of `out`: room for the header. The body is appended, then [`seal`] is
+/// Begins a frame in an empty chain: room for the header. The body is appended, then [`seal`] is
 /// called.
-pub fn begin(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[0; HEADER_BYTES]);
+pub fn begin(frame: &mut Chain) {
+    frame.copied().extend_from_slice(&[0; HEADER_BYTES]);
 }
 
 /// Writes the header of the one frame that `frame` is. Its body must be shorter than 4 GiB.
-pub fn seal(frame: &mut [u8], kind: FrameKind) {
-    let header = header(kind, &[&frame[HEADER_BYTES..]]);
-    frame[..HEADER_BYTES].copy_from_slice(&header);
+pub fn seal(frame: &mut Chain, kind: FrameKind) {
+    let start = Place::default();
+    let header = header(kind, frame.slices_from(start, HEADER_BYTES));
+    frame.overwrite(start, &header);
 }
 
 /// The header of a frame whose body is these pieces, one behind the other; for who does not want to
 /// copy them into one. Together they must be shorter than 4 GiB.
-pub fn header(kind: FrameKind, pieces: &[&[u8]]) -> [u8; HEADER_BYTES] {
-    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+pub fn header<'a>(
+    kind: FrameKind,
+    pieces: impl Iterator<Item = &'a [u8]> + Clone,
+) -> [u8; HEADER_BYTES] {
+    let length: usize = pieces.clone().map(<[u8]>::len).sum();
     let mut header = [0; HEADER_BYTES];
     header[0..2].copy_from_slice(&MAGIC);
     header[2] = FRAME_VERSION;
@@ -80,9 +85,8 @@ pub fn header(kind: FrameKind, pieces: &[&[u8]]) -> [u8; HEADER_BYTES] {
     header
 }
 
-fn checksum(header: &[u8; HEADER_BYTES], pieces: &[&[u8]]) -> u32 {
-    let start = crc32c::crc32c(&header[..12]);
-    pieces.iter().fold(start, |checksum, piece| crc32c::crc32c_append(checksum, piece))
+fn checksum<'a>(header: &[u8; HEADER_BYTES], pieces: impl Iterator<Item = &'a [u8]>) -> u32 {
+    pieces.fold(crc32c::crc32c(&header[..12]), crc32c::crc32c_append)
 }
 
 /// What a header announces: the frame's kind, and the length of its body, which the caller compares
@@ -94,7 +98,7 @@ pub fn read_header(header: &[u8; HEADER_BYTES]) -> Result<(FrameKind, usize), Wi
 
 /// Whether this is the body that the header was made for.
 pub fn check_body(header: &[u8; HEADER_BYTES], body: &[u8]) -> Result<(), WireError> {
-    if header[12..16] != checksum(header, &[body]).to_le_bytes() {
+    if header[12..16] != checksum(header, std::iter::once(body)).to_le_bytes() {
         return Err(WireError::new("the checksum of a frame is wrong"));
     }
     Ok(())
@@ -102,11 +106,7 @@ pub fn check_body(header: &[u8; HEADER_BYTES], body: &[u8]) -> Result<(), WireEr
 
 /// A frame of its own, for the handshake.
 pub fn encode(kind: FrameKind, body: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(HEADER_BYTES + body.len());
-    begin(&mut frame);
-    frame.extend_from_slice(body);
-    seal(&mut frame, kind);
-    frame
+    [&header(kind, std::iter::once(body)), body].concat()
 }
 
 /// Gathers bytes as they arrive and cuts them into frames.

@@ -19,6 +19,7 @@ use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use super::bytes::{put_varint, Reader, VARINT_BYTES_MAX};
 use super::frame::Frame;
 use super::WireError;
+use crate::chain::Chain;
 use crate::ids::{Uuid, NUMBER_LIMIT};
 use crate::replica::{Envelope, PeerMessage};
 
@@ -119,26 +120,28 @@ fn item_length(body: &PeerMessage, item: usize) -> usize {
 }
 
 /// Appends one piece of an envelope to `out`. After an error `out` is as it was.
-pub fn encode(envelope: &Envelope, piece: Piece, out: &mut Vec<u8>) -> Result<(), WireError> {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
+pub fn encode(envelope: &Envelope, piece: Piece, out: &mut Chain) -> Result<(), WireError> {
+    let start = out.end();
+    let before = out.len();
+    out.copied().extend_from_slice(&[0; 4]);
     let encoded = encode_content(envelope, piece, out);
     match encoded {
         Ok(()) => {
-            let length = (out.len() - start - 4) as u32;
-            out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+            let length = (out.len() - before - 4) as u32;
+            out.overwrite(start, &length.to_le_bytes());
         }
         Err(_) => out.truncate(start),
     }
     encoded
 }
 
-fn encode_content(envelope: &Envelope, piece: Piece, out: &mut Vec<u8>) -> Result<(), WireError> {
+fn encode_content(envelope: &Envelope, piece: Piece, chain: &mut Chain) -> Result<(), WireError> {
     let kind = match &envelope.body {
         PeerMessage::Raft(message) if message.msg_type == MessageType::MsgAppend => BODY_APPEND,
         PeerMessage::Propose { .. } => BODY_PROPOSE,
         other => control::kind(other),
     };
+    let out = chain.copied();
     out.push(kind);
     put_varint(out, envelope.group_id);
     out.extend_from_slice(&envelope.formation.0);
@@ -151,12 +154,12 @@ fn encode_content(envelope: &Envelope, piece: Piece, out: &mut Vec<u8>) -> Resul
                 return Err(WireError::new("a message and its envelope name different replicas"));
             }
             if kind == BODY_APPEND {
-                return encode_append(message, piece, out);
+                return encode_append(message, piece, chain);
             }
         }
         PeerMessage::Propose { term, proposals } => {
             put_varint(out, *term);
-            encode_proposals(&proposals[piece.start..piece.end], out);
+            encode_proposals(&proposals[piece.start..piece.end], chain);
             return Ok(());
         }
         _ => {}
@@ -227,11 +230,11 @@ fn take_count(
     Ok(count)
 }
 
-fn encode_proposals(proposals: &[Bytes], out: &mut Vec<u8>) {
-    put_varint(out, proposals.len() as u64);
+fn encode_proposals(proposals: &[Bytes], chain: &mut Chain) {
+    put_varint(chain.copied(), proposals.len() as u64);
     for proposal in proposals {
-        put_varint(out, proposal.len() as u64);
-        out.extend_from_slice(proposal);
+        put_varint(chain.copied(), proposal.len() as u64);
+        chain.push(proposal);
     }
 }
 
@@ -255,7 +258,7 @@ const HEAD_TERM_CHANGES: u64 = 1;
 const HEAD_TYPE_SHIFT: u32 = 1;
 const HEAD_LENGTH_SHIFT: u32 = 3;
 
-fn encode_append(message: &Message, piece: Piece, out: &mut Vec<u8>) -> Result<(), WireError> {
+fn encode_append(message: &Message, piece: Piece, chain: &mut Chain) -> Result<(), WireError> {
     if message.has_snapshot() || !message.context.is_empty() || message.reject {
         return Err(WireError::new("an append with fields that an append does not have"));
     }
@@ -265,9 +268,9 @@ fn encode_append(message: &Message, piece: Piece, out: &mut Vec<u8>) -> Result<(
         Some(before) => (message.entries[before].index, message.entries[before].term),
     };
     for number in [message.term, index, log_term, message.commit] {
-        put_varint(out, number);
+        put_varint(chain.copied(), number);
     }
-    put_varint(out, piece.items() as u64);
+    put_varint(chain.copied(), piece.items() as u64);
     let (mut last_index, mut last_term) = (index, log_term);
     for entry in &message.get_entries()[piece.start..piece.end] {
         if entry.index != last_index + 1 || entry.term < last_term || entry.term > message.term {
@@ -278,11 +281,12 @@ fn encode_append(message: &Message, piece: Piece, out: &mut Vec<u8>) -> Result<(
         }
         let term_changes = u64::from(entry.term != last_term) * HEAD_TERM_CHANGES;
         let entry_type = entry_type_number(entry.entry_type) << HEAD_TYPE_SHIFT;
-        put_varint(out, (entry.data.len() as u64) << HEAD_LENGTH_SHIFT | entry_type | term_changes);
+        let length = (entry.data.len() as u64) << HEAD_LENGTH_SHIFT;
+        put_varint(chain.copied(), length | entry_type | term_changes);
         if term_changes != 0 {
-            put_varint(out, entry.term - last_term);
+            put_varint(chain.copied(), entry.term - last_term);
         }
-        out.extend_from_slice(&entry.data);
+        chain.push(&entry.data);
         (last_index, last_term) = (entry.index, entry.term);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Whoever speaks to the port without meaning well.
 
 use super::*;
+use crate::chain::Chain;
 
 /// Speaks to a node as a raw socket: what it answers until it closes.
 pub fn answer_to(node: &mut Node, bytes: &[u8]) -> Vec<u8> {
@@ -122,12 +123,13 @@ fn large_frames_of_many_nodes_that_nobody_listed_take_a_bounded_amount_of_memory
 fn a_truncated_frame_is_not_delivered() {
     let mut two = Node::new(2);
     let mut stream = forger(&mut two);
-    let mut bytes = Vec::new();
+    let mut bytes = Chain::default();
     frame::begin(&mut bytes);
     let envelope = small(1);
     let piece = crate::wire::message::next_piece(&envelope, 0, 1 << 20).unwrap();
     crate::wire::message::encode(&envelope, piece, &mut bytes).unwrap();
     frame::seal(&mut bytes, FrameKind::Messages);
+    let bytes = bytes.flat();
     stream.write_all(&bytes).unwrap();
     stream.write_all(&bytes[..bytes.len() - 1]).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use libraft::chain::Chain;
 use libraft::error::Code;
 use libraft::ids::{NodeId, Uuid};
 use libraft::log::Lsn;
@@ -338,13 +339,13 @@ impl Network for Endpoint {
         let Ok(piece) = message::next_piece(envelope, 0, self.own.frame_bytes_max) else {
             return false;
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Chain::default();
         frame::begin(&mut bytes);
         if message::encode(envelope, piece, &mut bytes).is_err() {
             return false;
         }
         frame::seal(&mut bytes, FrameKind::Messages);
-        self.core().send(connection, bytes, &envelope.body)
+        self.core().send(connection, bytes.flat().into_owned(), &envelope.body)
     }
 
     fn flush(&mut self) {}
