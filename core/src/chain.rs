@@ -51,6 +51,16 @@ impl Chain {
         self.shared_bytes += bytes.len();
     }
 
+    /// Appends another chain, but for its first `skip` bytes, which were copied in.
+    pub fn append(&mut self, other: &Chain, skip: usize) {
+        let mut from = skip;
+        for (to, bytes) in &other.shared {
+            self.copied.extend_from_slice(&other.copied[std::mem::replace(&mut from, *to)..*to]);
+            self.push(bytes);
+        }
+        self.copied.extend_from_slice(&other.copied[from..]);
+    }
+
     pub fn end(&self) -> Place {
         Place {
             copied: self.copied.len(),
@@ -164,5 +174,19 @@ mod tests {
         assert_eq!(chain.slices_from(place, 0).count(), 0);
         chain.clear();
         assert!(chain.is_empty());
+    }
+
+    #[test]
+    fn a_chain_is_appended_without_a_copy_of_what_it_shares() {
+        let (one, two) = (long(1), long(2));
+        let mut later = Chain::from(b"header".to_vec());
+        later.copied().push(7);
+        later.push(&two);
+        later.copied().push(8);
+        let mut chain = Chain::default();
+        chain.push(&one);
+        chain.append(&later, 6);
+        assert_eq!(chain.flat(), [&one, &[7][..], &two, &[8]].concat());
+        assert!(is_shared(&chain, &one) && is_shared(&chain, &two));
     }
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 static volatile int disk_is_full, disk_is_broken;
 
@@ -31,6 +32,14 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) {
     return fails(ENOSPC);
   }
   return syscall(SYS_pwrite64, fd, data, length, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) {
+  off_t end = offset;
+  for (int part = 0; part < count; part++) {
+    end += (off_t)parts[part].iov_len;
+  }
+  return has_no_room(fd, end) ? fails(ENOSPC) : syscall(SYS_pwritev, fd, parts, count, offset, 0);
 }
 
 int ftruncate64(int fd, off_t length) {

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,6 +81,13 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) {
   if (would_grow(fd, offset + (off_t)length))
     return refuse();
   return syscall(SYS_pwrite64, fd, data, length, offset);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) {
+  off_t end = offset;
+  for (int part = 0; part < count; part++)
+    end += (off_t)parts[part].iov_len;
+  return would_grow(fd, end) ? refuse() : syscall(SYS_pwritev, fd, parts, count, offset, 0);
 }
 
 ssize_t write(int fd, const void *data, size_t length) {

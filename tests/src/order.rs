@@ -40,7 +40,8 @@ pub fn durable(calls: &[Call]) -> HashMap<String, Moment> {
         .filter(|call| call.name == "fdatasync" && call.returned == 0)
         .collect();
     let mut durable = HashMap::new();
-    for write in calls.iter().filter(is_journal).filter(|call| call.name == "pwrite64") {
+    let is_write = |call: &&Call| call.name == "pwrite64" || call.name == "pwritev";
+    for write in calls.iter().filter(is_journal).filter(is_write) {
         let covers =
             |sync: &&&Call| sync.target == write.target && sync.began.line > write.ended.line;
         // The calls are in the order of their ends: the first is the earliest.

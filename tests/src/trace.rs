@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The calls that carry data out of a process or to a disk.
-const CALLS: &str = "pwrite64,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync";
+const CALLS: &str = "pwrite64,pwritev,write,writev,sendto,sendmsg,recvfrom,fdatasync,fsync";
 
 /// A moment in a trace. Lines tell the order within one process exactly, seconds the order between
 /// processes.

@@ -15,6 +15,7 @@ const MEMBERS: usize = 3;
 const ROUNDS: u64 = 60;
 /// Proposals at each member in a round: fewer than there may be acknowledgements.
 const PROPOSALS: u64 = 3;
+const PADDING_BYTES: u64 = 6_000;
 
 #[test]
 fn nothing_is_acknowledged_to_a_peer_or_a_client_before_the_journal_is_synced() {
@@ -38,6 +39,8 @@ fn nothing_is_acknowledged_to_a_peer_or_a_client_before_the_journal_is_synced() 
     assert!(to_leaders as u64 >= ROUNDS, "only {to_leaders} acknowledgements to leaders were seen");
     let proposals = ROUNDS * PROPOSALS * MEMBERS as u64;
     assert!(to_clients as u64 >= proposals / 2, "only {to_clients} of {proposals} were done");
+    let in_pieces = calls.iter().flatten().filter(|call| call.name == "pwritev").count();
+    assert!(in_pieces as u64 >= ROUNDS, "only {in_pieces} writes in pieces were seen");
     let _ = std::fs::remove_dir_all(&directory);
 }
 
@@ -59,7 +62,9 @@ fn traced_load(directory: &std::path::Path) -> Vec<PathBuf> {
     cluster.leader();
     for _ in 0..ROUNDS {
         for member in 0..MEMBERS {
-            cluster.put(member, PROPOSALS);
+            cluster.put(member, PROPOSALS - 1);
+            // So long that it goes to the disk and to peers from where it lies.
+            cluster.put_padded(member, 1, PADDING_BYTES);
         }
         cluster.settle();
     }

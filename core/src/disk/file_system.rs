@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -10,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Disk, File, OpenMode};
+
+/// What the system takes in one call (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
 
 /// A folder of the real file system, and all that is below it. Linux.
 #[derive(Clone, Debug)]
@@ -172,6 +175,34 @@ impl File for SystemFile {
         self.0.write_all_at(buffer, offset)
     }
 
+    fn write_vectored_at(
+        &self,
+        mut buffers: &mut [IoSlice<'_>],
+        mut offset: u64,
+    ) -> io::Result<()> {
+        while !buffers.is_empty() {
+            let count = buffers.len().min(SLICES_MAX);
+            let at = libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let (descriptor, parts) = (self.0.as_raw_fd(), buffers.as_ptr().cast::<libc::iovec>());
+            // SAFETY: the descriptor is open as long as `self.0` lives; an IoSlice has the layout of an iovec, and `count`
+            // of them are there, which the call only reads.
+            match unsafe { libc::pwritev64(descriptor, parts, count as libc::c_int, at) } {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written if written > 0 => {
+                    IoSlice::advance_slices(&mut buffers, written as usize);
+                    offset += written as u64;
+                }
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
     }
@@ -211,6 +242,22 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("libraft-fs-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         folder
+    }
+
+    #[test]
+    fn pieces_are_written_one_behind_the_other_however_many() {
+        let root = folder("pieces");
+        let disk = FileSystem::new(root.clone());
+        disk.create_dir(Path::new("")).unwrap();
+        let file = disk.open(Path::new("file"), OpenMode::CreateNew).unwrap();
+        let pieces: Vec<Vec<u8>> = (0..3 * SLICES_MAX).map(|i| vec![i as u8; i % 7]).collect();
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        file.write_vectored_at(&mut slices, 10).unwrap();
+        let expected = pieces.concat();
+        let mut written = vec![0xff; expected.len() + 1];
+        assert_eq!(file.read_at(&mut written, 10).unwrap(), expected.len());
+        assert!(written[..expected.len()] == expected);
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! and damage it. Nothing here is clever: a call is one system call, and an error is the system's
 //! error.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +59,11 @@ pub trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `buffer` at `offset`.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `buffers`, one behind the other, at `offset`. What they refer to may change.
+    fn write_vectored_at(&self, buffers: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let pieces: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
+        self.write_at(&pieces.concat(), offset)
+    }
     /// Makes all content written so far durable (`fdatasync`). After an error nothing about it is
     /// known any more.
     fn sync(&self) -> io::Result<()>;

@@ -31,6 +31,6 @@ impl FinishedBarrier {
     /// of room.
     pub fn durable_lsn(&self) -> Option<Lsn> {
         let written = self.result.as_ref().ok()?;
-        (!written.is_deferred).then_some(self.pending.last_lsn)
+        (!written.is_deferred).then_some(self.pending.batch.last_lsn)
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::codec::{put_entries, take_entries, Fields};
 use super::record::LogId;
 use super::Lsn;
+use crate::chain::Chain;
 use crate::error::{Code, Error, Result};
 use crate::ids::Index;
 use raft::eraftpb::Entry;
@@ -181,8 +182,9 @@ fn first_in(key: &[u8]) -> Option<Index> {
 /// Puts a chunk: entries of one term with consecutive indexes, in as many values as it takes.
 pub(super) fn put_chunk(changes: &mut Changes, log_id: LogId, entries: &[Entry]) {
     let Some(first) = entries.first() else { return };
-    let mut bytes = vec![0; 4];
-    put_entries(&mut bytes, entries);
+    let mut chain = Chain::from(vec![0; 4]);
+    put_entries(&mut chain, entries);
+    let mut bytes = chain.flat().into_owned();
     let crc = crc32c::crc32c(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     for (part, value) in bytes.chunks(VALUE_BYTES_MAX).enumerate() {

@@ -5,6 +5,7 @@ use raft::eraftpb::{Entry, EntryType};
 
 use super::record::{HardState, LogId, Record};
 use super::Lsn;
+use crate::chain::{Chain, SHARED_BYTES_MIN};
 use crate::ids::{GroupId, Index, Term, Uuid, NUMBER_LIMIT};
 
 /// What stands before the payload of every frame.
@@ -79,24 +80,29 @@ impl EntriesHeader {
     }
 }
 
+/// What tells a frame apart, and what it is.
+pub(super) type FrameOf = (Lsn, LogId, Kind, Part);
+
 /// Appends a frame to `buffer`; `payload` writes what it holds.
 pub(super) fn put_frame(
-    buffer: &mut Vec<u8>,
-    (lsn, log_id, kind, part): (Lsn, LogId, Kind, Part),
-    payload: impl FnOnce(&mut Vec<u8>),
+    buffer: &mut Chain,
+    (lsn, log_id, kind, part): FrameOf,
+    payload: impl FnOnce(&mut Chain),
 ) {
-    let start = buffer.len();
-    buffer.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
+    let (start, before) = (buffer.end(), buffer.len());
+    buffer.copied().extend_from_slice(&[0; FRAME_HEADER_BYTES]);
     payload(buffer);
-    let length = (buffer.len() - start - FRAME_HEADER_BYTES) as u32;
-    let header = &mut buffer[start..start + FRAME_HEADER_BYTES];
+    let length = (buffer.len() - before - FRAME_HEADER_BYTES) as u32;
+    let mut header = [0; FRAME_HEADER_BYTES];
     header[4..8].copy_from_slice(&length.to_le_bytes());
     header[8..16].copy_from_slice(&lsn.to_le_bytes());
     header[16..24].copy_from_slice(&log_id.to_le_bytes());
     header[24] = kind as u8;
     header[25] = part as u8;
-    let crc = crc32c::crc32c(&buffer[start + 4..]);
-    buffer[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+    let payload = buffer.slices_from(start, FRAME_HEADER_BYTES);
+    let crc = payload.fold(crc32c::crc32c(&header[4..]), crc32c::crc32c_append);
+    header[..4].copy_from_slice(&crc.to_le_bytes());
+    buffer.overwrite(start, &header);
 }
 
 /// The length of the frame that `bytes` begins with, header included, as its header says.
@@ -160,15 +166,19 @@ pub(super) fn frame_of_entries(entries: &[Entry]) -> usize {
     entries.len()
 }
 
-/// Writes entries of one term with consecutive indexes.
-pub(super) fn put_entries(buffer: &mut Vec<u8>, entries: &[Entry]) {
+/// Writes entries of one term with consecutive indexes. The heading is copied, and so is what stands
+/// before the data of each.
+pub(super) fn put_entries(chain: &mut Chain, entries: &[Entry]) {
     let Some(first) = entries.first() else { return };
-    let bytes: usize = entries.iter().map(|entry| entry.data.len() + entry.context.len() + 8).sum();
-    buffer.reserve(bytes + ENTRIES_HEADER_BYTES);
+    let copied = |bytes: &Bytes| Some(bytes.len()).filter(|length| *length < SHARED_BYTES_MIN);
+    let bytes = |entry: &Entry| copied(&entry.data).unwrap_or(0) + entry.context.len() + 8;
+    let buffer = chain.copied();
+    buffer.reserve(entries.iter().map(bytes).sum::<usize>() + ENTRIES_HEADER_BYTES);
     buffer.extend_from_slice(&first.index.to_le_bytes());
     buffer.extend_from_slice(&first.term.to_le_bytes());
     buffer.extend_from_slice(&(entries.len() as u32).to_le_bytes());
     for entry in entries {
+        let buffer = chain.copied();
         let context = !entry.context.is_empty();
         let flags = entry.entry_type as u64 | u64::from(context) << 2;
         put_varint(buffer, (entry.data.len() as u64) << 3 | flags);
@@ -176,7 +186,7 @@ pub(super) fn put_entries(buffer: &mut Vec<u8>, entries: &[Entry]) {
             put_varint(buffer, entry.context.len() as u64);
             buffer.extend_from_slice(&entry.context);
         }
-        buffer.extend_from_slice(&entry.data);
+        chain.push(&entry.data);
     }
 }
 
@@ -260,15 +270,19 @@ pub(super) fn kind_of(record: &Record) -> Kind {
     }
 }
 
-/// Writes the payload of a record.
-pub(super) fn put_record(buffer: &mut Vec<u8>, record: &Record) {
+/// Writes the payload of a record: one that holds no entries is copied.
+pub(super) fn put_record(chain: &mut Chain, record: &Record) {
+    if let Record::Entries(entries) = record {
+        return put_entries(chain, entries);
+    }
+    let buffer = chain.copied();
     let mut put = |numbers: &[u64]| {
         for number in numbers {
             buffer.extend_from_slice(&number.to_le_bytes());
         }
     };
     match record {
-        Record::Entries(entries) => put_entries(buffer, entries),
+        Record::Entries(_) => {}
         Record::HardState(state) => put(&[state.term, state.vote, state.commit]),
         Record::Membership { index, membership } => {
             put(&[*index]);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::batch::{BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
-use super::codec::{frame_length, parse_frame, put_frame, Part, FRAME_HEADER_BYTES};
+use super::batch::{Batch, BatchHeader, BATCH_HEADER_BYTES, BLOCK_BYTES};
+use super::codec::{frame_length, parse_frame, Part, FRAME_HEADER_BYTES};
 use super::index::{FrameAt, GroupIndex, Location};
 use super::newest::{Newest, NewestFile};
 use super::outline::Outline;
@@ -13,12 +13,9 @@ use super::Lsn;
 use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 
-/// Frames that wait for a barrier, in one buffer, behind room for a batch header.
+/// What waits for a barrier.
 pub(super) struct Pending {
-    pub buffer: Vec<u8>,
-    pub frames: u32,
-    pub first_lsn: Lsn,
-    pub last_lsn: Lsn,
+    pub batch: Batch,
     /// Whether anything among it must be synced now.
     pub must_sync: bool,
     /// The records of entries among it, ascending.
@@ -28,32 +25,27 @@ pub(super) struct Pending {
 pub(super) struct PendingRun {
     pub group: Arc<GroupIndex>,
     pub lsn: Lsn,
-    /// Where the frame lies in the buffer.
+    /// Where the frame lies in the batch.
     pub start: usize,
     pub length: usize,
 }
 
 impl Pending {
     pub fn new() -> Pending {
-        let buffer = vec![0; BATCH_HEADER_BYTES];
-        Pending { buffer, frames: 0, first_lsn: 0, last_lsn: 0, must_sync: false, runs: Vec::new() }
+        Pending { batch: Batch::new(), must_sync: false, runs: Vec::new() }
     }
 
     /// Makes it empty, and keeps its memory.
     pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.buffer.resize(BATCH_HEADER_BYTES, 0);
-        self.frames = 0;
+        self.batch.clear();
         self.must_sync = false;
         self.runs.clear();
     }
 
     /// Adds what was appended later.
     pub fn extend(&mut self, later: &mut Pending) {
-        let shift = self.buffer.len() - BATCH_HEADER_BYTES;
-        self.buffer.extend_from_slice(&later.buffer[BATCH_HEADER_BYTES..]);
-        self.frames += later.frames;
-        self.last_lsn = self.last_lsn.max(later.last_lsn);
+        let shift = self.batch.bytes.len() - BATCH_HEADER_BYTES;
+        self.batch.extend(&later.batch);
         self.must_sync |= later.must_sync;
         self.runs
             .extend(later.runs.drain(..).map(|run| PendingRun { start: run.start + shift, ..run }));
@@ -61,14 +53,14 @@ impl Pending {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.frames == 0
+        self.batch.frames == 0
     }
 
     pub fn bytes(&self) -> u64 {
         if self.is_empty() {
             0
         } else {
-            self.buffer.len() as u64
+            self.batch.bytes.len() as u64
         }
     }
 }
@@ -100,7 +92,8 @@ pub(super) struct Writer {
     pub newest_file: NewestFile,
     pub newest: Newest,
     pub durable_lsn: Lsn,
-    pub scratch: Vec<u8>,
+    /// For barriers that take several batches.
+    pub scratch: Batch,
 }
 
 /// What a barrier has done.
@@ -125,7 +118,7 @@ impl Writer {
     /// Writes and syncs what is pending: as one batch, unless the segment in use has no room for
     /// it.
     pub fn write(&mut self, pending: &mut Pending) -> Result<Written> {
-        let bytes = (pending.buffer.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
+        let bytes = (pending.batch.bytes.len() as u64).next_multiple_of(BLOCK_BYTES as u64);
         let mut written = Written::default();
         if self.room() < bytes {
             match self.provide(bytes) {
@@ -147,11 +140,7 @@ impl Writer {
         }
         let Some(active) = &self.active else { return Err(no_segment()) };
         let (segment, base) = (Arc::clone(&active.segment), active.end);
-        let mut buffer = std::mem::take(&mut pending.buffer);
-        let lsns = (pending.first_lsn, pending.last_lsn);
-        let result = self.write_batch(&mut buffer, pending.frames, lsns, &mut written);
-        pending.buffer = buffer;
-        result?;
+        self.write_batch(&mut pending.batch, &mut written)?;
         let frame_at = |run: &PendingRun| FrameAt {
             segment: Arc::clone(&segment),
             offset: (base + run.start as u64) as u32,
@@ -177,37 +166,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes one batch into the segment in use, which has room for it, and syncs it. `last_lsn` is
-    /// that of the last record that begins in it.
-    fn write_batch(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        frames: u32,
-        (first_lsn, last_lsn): (Lsn, Lsn),
-        written: &mut Written,
-    ) -> Result<()> {
+    /// Writes one batch into the segment in use, which has room for it, and syncs it.
+    fn write_batch(&mut self, batch: &mut Batch, written: &mut Written) -> Result<()> {
         let Some(active) = &mut self.active else { return Err(no_segment()) };
         let header = BatchHeader {
             salt: active.segment.header.salt,
             sequence: self.next_batch,
-            first_lsn,
+            first_lsn: batch.first_lsn,
             durable_lsn: self.durable_lsn,
-            length: (buffer.len() - BATCH_HEADER_BYTES) as u32,
-            frames,
+            length: (batch.bytes.len() - BATCH_HEADER_BYTES) as u32,
+            frames: batch.frames,
         };
-        header.seal(buffer);
+        header.seal(&mut batch.bytes);
         let file = &active.segment.file;
-        file.write(buffer, active.end)?;
+        file.write_chain(&batch.bytes, active.end)?;
         let synced = if is_on(Bug::SkipTheSync) { Ok(()) } else { file.sync() };
         if synced.is_err() && !is_on(Bug::PassOverAFailedSync) {
             return synced;
         }
-        let batch_end = BATCH_HEADER_BYTES + header.length as usize;
-        active.segment.outline().add(&buffer[BATCH_HEADER_BYTES..batch_end]);
-        active.end += buffer.len() as u64;
-        active.last_lsn = last_lsn;
+        active.segment.outline().add(&batch.outline);
+        active.end += batch.bytes.len() as u64;
+        active.last_lsn = batch.last_lsn;
         self.next_batch += 1;
-        self.durable_lsn = last_lsn;
+        self.durable_lsn = batch.last_lsn;
         written.segments.retain(|live| !Arc::ptr_eq(&live.segment, &active.segment));
         written.segments.push(active.clone());
         Ok(())
@@ -227,7 +208,7 @@ impl Writer {
         self.newest = Newest { sequence, number: file.number };
         self.newest_file.write(self.newest)?;
         file.write(&header.encode(), 0)?;
-        let segment = Arc::new(Segment::new(header, file, Outline::new(bytes)));
+        let segment = Arc::new(Segment::new(header, file, Outline::of_segment(bytes)));
         self.active = Some(LiveSegment { segment, end: BLOCK_BYTES as u64, last_lsn: 0 });
         Ok(())
     }
@@ -235,8 +216,10 @@ impl Writer {
     /// Spreads what is pending over as many segments as it takes. Each batch is synced before the
     /// next is written: so a valid batch behind a bad one is always a sign of damage.
     fn write_in_pieces(&mut self, pending: &mut Pending, mut written: Written) -> Result<Written> {
-        let mut piece = Piece::new(std::mem::take(&mut self.scratch));
-        let mut rest = &pending.buffer[BATCH_HEADER_BYTES..];
+        let mut piece = std::mem::replace(&mut self.scratch, Batch::new());
+        piece.clear();
+        let flat = pending.batch.bytes.flat();
+        let mut rest = &flat[BATCH_HEADER_BYTES..];
         let mut position = BATCH_HEADER_BYTES;
         let mut runs = pending.runs.iter().peekable();
         while let Some(length) = frame_length(rest) {
@@ -252,14 +235,14 @@ impl Writer {
             position += length;
         }
         self.flush(&mut piece, &mut written)?;
-        self.scratch = piece.buffer;
+        self.scratch = piece;
         Ok(written)
     }
 
     fn write_frame(
         &mut self,
         frame: &[u8],
-        piece: &mut Piece,
+        piece: &mut Batch,
         written: &mut Written,
     ) -> Result<Vec<FrameAt>> {
         let parsed = parse_frame(frame).ok_or_else(|| internal("a pending frame is damaged"))?;
@@ -267,7 +250,7 @@ impl Writer {
         let mut at = Vec::with_capacity(1);
         let mut payload = parsed.payload;
         loop {
-            let room = (self.room() as usize).saturating_sub(piece.buffer.len());
+            let room = (self.room() as usize).saturating_sub(piece.bytes.len());
             let is_first = at.is_empty();
             let needed = payload.len() + FRAME_HEADER_BYTES;
             if room >= needed {
@@ -288,52 +271,29 @@ impl Writer {
 
     fn put_part(
         &mut self,
-        piece: &mut Piece,
+        piece: &mut Batch,
         frame: &super::codec::Frame<'_>,
         part: Part,
         payload: &[u8],
     ) -> Result<FrameAt> {
         let Some(active) = &self.active else { return Err(no_segment()) };
-        let start = piece.buffer.len();
-        put_frame(&mut piece.buffer, (frame.lsn, frame.log_id, frame.kind, part), |buffer| {
-            buffer.extend_from_slice(payload)
+        let start = piece.bytes.len();
+        piece.put((frame.lsn, frame.log_id, frame.kind, part), |chain| {
+            chain.copied().extend_from_slice(payload)
         });
-        if piece.frames == 0 {
-            piece.first_lsn = frame.lsn;
-        }
-        piece.frames += 1;
-        piece.last_lsn = frame.lsn;
         Ok(FrameAt {
             segment: Arc::clone(&active.segment),
             offset: (active.end + start as u64) as u32,
-            length: (piece.buffer.len() - start) as u32,
+            length: (piece.bytes.len() - start) as u32,
         })
     }
 
-    fn flush(&mut self, piece: &mut Piece, written: &mut Written) -> Result<()> {
+    fn flush(&mut self, piece: &mut Batch, written: &mut Written) -> Result<()> {
         if piece.frames > 0 {
-            let lsns = (piece.first_lsn, piece.last_lsn);
-            self.write_batch(&mut piece.buffer, piece.frames, lsns, written)?;
-            let buffer = std::mem::take(&mut piece.buffer);
-            *piece = Piece::new(buffer);
+            self.write_batch(piece, written)?;
+            piece.clear();
         }
         Ok(())
-    }
-}
-
-/// A batch in the making, of a barrier that takes several.
-struct Piece {
-    buffer: Vec<u8>,
-    frames: u32,
-    first_lsn: Lsn,
-    last_lsn: Lsn,
-}
-
-impl Piece {
-    fn new(mut buffer: Vec<u8>) -> Piece {
-        buffer.clear();
-        buffer.resize(BATCH_HEADER_BYTES, 0);
-        Piece { buffer, frames: 0, first_lsn: 0, last_lsn: 0 }
     }
 }
 

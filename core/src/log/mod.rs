@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use raft::eraftpb::Entry;
 
+use crate::chain::Chain;
 use crate::disk::Disk;
 use crate::error::{Code, Error, Result};
 use crate::ids::{GroupId, Index};
@@ -46,7 +47,7 @@ pub use barrier::{Barrier, FinishedBarrier};
 pub use chore::{Chore, FinishedChore};
 pub use record::{HardState, LogId, Record, RecoveredGroup};
 
-use batch::BLOCK_BYTES;
+use batch::{Batch, BLOCK_BYTES};
 use checkpoint::{Checkpoint, CheckpointFolder};
 use codec::{EntriesHeader, Kind, Part};
 use file_checkpoint::FileCheckpoints;
@@ -62,7 +63,7 @@ use sled_checkpoint::SledCheckpoints;
 pub type Lsn = u64;
 
 /// Records that need not be synced wait for one that must, but not in greater numbers than this.
-const UNSYNCED_BYTES_MAX: usize = 1 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
 /// A buffer that has grown beyond this is not kept.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
 
@@ -203,7 +204,7 @@ impl Log {
             newest_file,
             newest,
             durable_lsn: recovered.last_lsn,
-            scratch: Vec::new(),
+            scratch: Batch::new(),
         };
         let mut log = Log {
             options,
@@ -237,7 +238,7 @@ impl Log {
         self.next_log_id += 1;
         self.groups.insert(log_id, Arc::new(GroupIndex::new(log_id, 0, 0)));
         self.put(log_id, Kind::Created, true, |buffer| {
-            buffer.extend_from_slice(&group_id.to_le_bytes());
+            buffer.copied().extend_from_slice(&group_id.to_le_bytes());
         });
         log_id
     }
@@ -293,11 +294,11 @@ impl Log {
                 let message = format!("entry {index} would leave a gap in log {log_id}");
                 return self.fail(Code::Internal, message);
             }
-            let start = self.pending.buffer.len();
+            let start = self.pending.batch.bytes.len();
             self.put(group.log_id, Kind::Entries, must_sync, |buffer| {
                 codec::put_entries(buffer, now);
             });
-            let length = self.pending.buffer.len() - start;
+            let length = self.pending.batch.bytes.len() - start;
             self.pending.runs.push(PendingRun { group: Arc::clone(group), lsn, start, length });
         }
     }
@@ -307,7 +308,7 @@ impl Log {
         log_id: LogId,
         kind: Kind,
         must_sync: bool,
-        payload: impl FnOnce(&mut Vec<u8>),
+        payload: impl FnOnce(&mut Chain),
     ) {
         self.appended_lsn += 1;
         let lsn = self.appended_lsn;
@@ -315,13 +316,8 @@ impl Log {
             return;
         }
         let pending = &mut self.pending;
-        codec::put_frame(&mut pending.buffer, (lsn, log_id, kind, Part::Whole), payload);
-        if pending.frames == 0 {
-            pending.first_lsn = lsn;
-        }
-        pending.frames += 1;
-        pending.last_lsn = lsn;
-        pending.must_sync |= must_sync || pending.buffer.len() > UNSYNCED_BYTES_MAX;
+        pending.batch.put((lsn, log_id, kind, Part::Whole), payload);
+        pending.must_sync |= must_sync || pending.bytes() > UNSYNCED_BYTES_MAX;
         self.is_sealed = kind == Kind::Seal;
     }
 
@@ -395,9 +391,9 @@ impl Log {
         for (run, location) in pending.runs.iter().zip(written.locations) {
             run.group.lock().place(run.lsn, location);
         }
-        self.durable_lsn = self.durable_lsn.max(pending.last_lsn);
-        if pending.buffer.capacity() > BUFFER_BYTES_MAX {
-            self.housekeeping.garbage.push(std::mem::take(&mut pending.buffer));
+        self.durable_lsn = self.durable_lsn.max(pending.batch.last_lsn);
+        if pending.batch.bytes.capacity() > BUFFER_BYTES_MAX {
+            self.housekeeping.garbage.push(std::mem::take(pending.batch.bytes.copied()));
         }
         pending.clear();
         self.spare = Some(pending);

@@ -73,7 +73,7 @@ impl MovePlan {
         let outline = oldest.segment.outline();
         let Some(outlined) = outline.frames() else { return Ok(false) };
         let mut assembly = Assembly::default();
-        for frame in frames(outlined) {
+        for frame in frames(&outlined) {
             let file = &oldest.segment.file;
             let (_, frame) = frame.ok_or_else(|| file.corrupted(0, "its outline is damaged"))?;
             self.take_frame(mover, &mut assembly, &frame, (file, 0))?;

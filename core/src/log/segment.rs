@@ -1,6 +1,6 @@
 //! A segment: a file of the journal, of a fixed size, written in advance and used again and again.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use super::codec::Fields;
 use super::newest::{Newest, NewestFile};
 use super::outline::Outline;
 use super::Lsn;
+use crate::chain::Chain;
 use crate::disk::{Disk, File, OpenMode};
 use crate::error::{Code, Error, Result};
 
@@ -259,6 +260,15 @@ impl SegmentFile {
         self.file
             .write_at(bytes, offset)
             .map_err(|error| Error::from_io("write", &self.display, &error))
+    }
+
+    pub fn write_chain(&self, chain: &Chain, offset: u64) -> Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = chain.slices().map(IoSlice::new).collect();
+        let written = match slices[..] {
+            [ref only] => self.file.write_at(only, offset),
+            _ => self.file.write_vectored_at(&mut slices, offset),
+        };
+        written.map_err(|error| Error::from_io("write", &self.display, &error))
     }
 
     pub fn sync(&self) -> Result<()> {

@@ -265,6 +265,26 @@ ssize_t pwrite64(int fd, const void *data, size_t length, off_t offset) { return
 
 ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) { return write_at(fd, data, length, offset); }
 
+/* Pieces one behind the other: one record, as of one write. */
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) {
+  uint64_t file;
+  if (!recorded(fd, &file))
+    return syscall(SYS_pwritev, fd, parts, count, offset, 0);
+  size_t length = 0;
+  for (int part = 0; part < count; part++)
+    length += parts[part].iov_len;
+  char *data = malloc(length + 1), *end = data;
+  if (!data)
+    fail("no memory");
+  for (int part = 0; part < count; part++) {
+    memcpy(end, parts[part].iov_base, parts[part].iov_len);
+    end += parts[part].iov_len;
+  }
+  ssize_t written = write_at(fd, data, length, offset);
+  free(data);
+  return written;
+}
+
 ssize_t write(int fd, const void *data, size_t length) {
   uint64_t file;
   if (is_notes(fd)) {
@@ -369,11 +389,6 @@ static void unknown(int fd, const char *name) {
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   unknown(fd, "writev");
   return syscall(SYS_writev, fd, parts, count);
-}
-
-ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) {
-  unknown(fd, "pwritev");
-  return syscall(SYS_pwritev, fd, parts, count, offset, 0);
 }
 
 static void *map(void *address, size_t length, int protection, int flags, int fd, off_t offset) {

@@ -119,7 +119,7 @@ fn count_call(call: &str, root: &str, counts: &mut Counts) {
             return;
         }
         "mmap" if !(arguments.contains("MAP_SHARED") && arguments.contains("PROT_WRITE")) => return,
-        "write" | "pwrite64" => {
+        "write" | "pwrite64" | "pwritev" => {
             *counts.entry("bytes".to_string()).or_default() += result as usize;
             "write"
         }

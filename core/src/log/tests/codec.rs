@@ -6,6 +6,7 @@ use raft::eraftpb::{Entry, EntryType};
 use super::super::codec::*;
 use super::super::Record;
 use super::{entries, entry};
+use crate::chain::Chain;
 
 fn sample() -> Vec<Entry> {
     let mut entries = vec![
@@ -20,6 +21,12 @@ fn sample() -> Vec<Entry> {
     entries
 }
 
+fn encoded(entries: &[Entry]) -> Vec<u8> {
+    let mut chain = Chain::default();
+    put_entries(&mut chain, entries);
+    chain.flat().into_owned()
+}
+
 fn decoded(payload: &[u8], low: u64, high: u64) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     let payload = Bytes::copy_from_slice(payload);
@@ -32,8 +39,7 @@ fn decoded(payload: &[u8], low: u64, high: u64) -> Option<Vec<Entry>> {
 
 #[test]
 fn entries_come_back_as_they_were_whole_or_in_part() {
-    let mut payload = Vec::new();
-    put_entries(&mut payload, &sample());
+    let payload = encoded(&sample());
     assert_eq!(decoded(&payload, 0, u64::MAX).unwrap(), sample());
     assert_eq!(decoded(&payload, 8, 9).unwrap(), sample()[1..3]);
     assert_eq!(decoded(&payload, 11, 20).unwrap(), []);
@@ -41,8 +47,7 @@ fn entries_come_back_as_they_were_whole_or_in_part() {
 
 #[test]
 fn entries_that_end_too_early_are_refused() {
-    let mut payload = Vec::new();
-    put_entries(&mut payload, &sample());
+    let payload = encoded(&sample());
     for length in (0..60).chain(20_000..payload.len()) {
         assert_eq!(decoded(&payload[..length], 0, u64::MAX), None, "{length}");
     }
@@ -61,8 +66,10 @@ fn entries_of_different_terms_and_of_too_many_bytes_go_into_frames_of_their_own(
 
 #[test]
 fn a_frame_with_any_bit_flipped_or_any_byte_missing_is_refused() {
-    let mut frame = Vec::new();
-    put_frame(&mut frame, (5, 6, Kind::Meta, Part::Whole), |buffer| buffer.extend([1, 2, 3]));
+    let mut chain = Chain::default();
+    let of = (5, 6, Kind::Meta, Part::Whole);
+    put_frame(&mut chain, of, |chain| chain.copied().extend([1, 2, 3]));
+    let frame = chain.flat().into_owned();
     let parsed = check_frame(&frame).unwrap();
     assert_eq!((parsed.lsn, parsed.log_id, parsed.payload), (5, 6, &[1, 2, 3][..]));
     for bit in 0..frame.len() * 8 {

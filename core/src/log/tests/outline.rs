@@ -1,6 +1,7 @@
 //! What the checkpoint learns of a segment whose entries are compacted, and of one whose entries are needed.
 
-use super::super::codec::{put_frame, Kind, Part};
+use super::super::batch::Batch;
+use super::super::codec::{Kind, Part};
 use super::super::outline::Outline;
 use super::*;
 
@@ -98,13 +99,14 @@ fn a_compacted_entry_that_several_segments_share_is_moved_all_the_same() {
 
 #[test]
 fn an_outline_stays_small_whatever_its_segment_holds() {
-    let mut outline = Outline::new(64 << 20);
-    let mut batch = Vec::new();
-    put_frame(&mut batch, (1, 1, Kind::HardState, Part::Whole), |buffer| buffer.resize(50, 0));
+    let mut outline = Outline::of_segment(64 << 20);
+    let mut batch = Batch::new();
+    let of = (1, 1, Kind::HardState, Part::Whole);
+    batch.put(of, |chain| chain.copied().extend([0; 24]));
     let mut most = 0;
-    for _ in 0..(64 << 20) / batch.len() {
-        outline.add(&batch);
-        most = most.max(outline.frames().map_or(0, <[u8]>::len));
+    for _ in 0..(64 << 20) / 4096 {
+        outline.add(&batch.outline);
+        most = most.max(outline.frames().map_or(0, |frames| frames.len()));
     }
     assert!((500_000..=524_288).contains(&most), "{most} bytes of a segment of 64 MiB");
     assert!(outline.frames().is_none(), "it is given up, and not cut off");
