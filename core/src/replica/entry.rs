@@ -4,7 +4,7 @@
 //! replica's boot counter, and a sequence number within the boot. An entry without data is the
 //! empty one that a new leader appends.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use raft::eraftpb::Entry;
 
 use crate::ids::{RaftId, NUMBER_LIMIT};
@@ -21,7 +21,7 @@ pub struct ProposalId {
 pub const PROPOSAL_ID_BYTES_MAX: usize = 27;
 
 impl ProposalId {
-    pub fn write(&self, buffer: &mut BytesMut) {
+    pub fn write(&self, buffer: &mut impl BufMut) {
         write_varint(buffer, self.raft_id);
         write_varint(buffer, self.boot);
         write_varint(buffer, self.sequence);
@@ -52,7 +52,7 @@ pub fn entry_of(data: Bytes) -> Entry {
     Entry { data, ..Entry::default() }
 }
 
-fn write_varint(buffer: &mut BytesMut, mut value: u64) {
+fn write_varint(buffer: &mut impl BufMut, mut value: u64) {
     while value >= 0x80 {
         buffer.put_u8(value as u8 | 0x80);
         value >>= 7;
@@ -75,6 +75,8 @@ fn read_varint(data: &[u8], at: &mut usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::message::{Envelope, PeerIdentity};
+use super::payload::Payload;
 use crate::error::{Error, Result};
 use crate::ids::{Index, NodeId, RaftId, Term, Uuid};
 use crate::log::Admission;
@@ -21,7 +22,7 @@ pub enum Event<C> {
     },
     /// Proposals of this node, each a payload and the caller's completion.
     Propose {
-        proposals: Vec<(Bytes, C)>,
+        proposals: Vec<(Payload, C)>,
         timeout_ticks: u64,
     },
     /// A linearizable read: completes with an index once the state machine has applied up to it.

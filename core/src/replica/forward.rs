@@ -8,6 +8,7 @@ use super::core::Replica;
 use super::effect::Completion;
 use super::entry::{entry_bytes, entry_of, ProposalId, PROPOSAL_ID_BYTES_MAX};
 use super::message::{Envelope, PeerMessage};
+use super::payload::Payload;
 use super::storage::ReplicaStorage;
 use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
@@ -32,7 +33,7 @@ pub struct Forwarded {
 }
 
 impl<C> Replica<C> {
-    pub(super) fn propose(&mut self, proposals: Vec<(Bytes, C)>, timeout_ticks: u64) {
+    pub(super) fn propose(&mut self, proposals: Vec<(Payload, C)>, timeout_ticks: u64) {
         let deadline = self.now.saturating_add(timeout_ticks.max(1));
         for (payload, completion) in proposals {
             match self.admit(&payload) {
@@ -58,7 +59,7 @@ impl<C> Replica<C> {
         self.options.boot_counter
     }
 
-    fn admit(&self, payload: &Bytes) -> Result<()> {
+    fn admit(&self, payload: &[u8]) -> Result<()> {
         if let Some(error) = self.ended() {
             return Err(error);
         }

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::effect::Completion;
 use super::entry::{ProposalId, PROPOSAL_ID_BYTES_MAX};
+use super::payload::Payload;
 use crate::deliberate::{is_on, Bug};
 use crate::error::{Code, Error, Result};
 use crate::ids::{RaftId, Term};
@@ -20,7 +21,7 @@ pub type Done<C> = Vec<(C, Result<Completion>)>;
 
 /// A proposal that has not left.
 struct Queued<C> {
-    payload: Bytes,
+    payload: Payload,
     completion: C,
     deadline: u64,
 }
@@ -99,7 +100,7 @@ impl<C> Proposals<C> {
         !self.queue.is_empty()
     }
 
-    pub fn enqueue(&mut self, payload: Bytes, completion: C, deadline: u64) {
+    pub fn enqueue(&mut self, payload: Payload, completion: C, deadline: u64) {
         self.count += 1;
         self.bytes += payload.len() as u64;
         self.queue_bytes += payload.len() as u64;
@@ -108,7 +109,7 @@ impl<C> Proposals<C> {
     }
 
     /// Takes proposals from the queue that are about to leave: as many as fit into `bytes_max`, but
-    /// at least one. Returns the data of their entries, cut from one buffer.
+    /// at least one. Returns the data of their entries: that of short ones is cut from one buffer.
     pub fn leave(
         &mut self,
         raft_id: RaftId,
@@ -118,29 +119,34 @@ impl<C> Proposals<C> {
         bytes_max: u64,
     ) -> Vec<Bytes> {
         let mut count = 0;
-        let mut bytes = 0;
+        let (mut bytes, mut short_bytes) = (0, 0);
         for queued in &self.queue {
-            bytes += queued.payload.len() + PROPOSAL_ID_BYTES_MAX;
+            let entry_bytes = queued.payload.len() + PROPOSAL_ID_BYTES_MAX;
+            bytes += entry_bytes;
             if count > 0 && bytes as u64 > bytes_max {
                 break;
             }
             count += 1;
+            if !Payload::is_long(queued.payload.len()) {
+                short_bytes += entry_bytes;
+            }
         }
-        let mut buffer = BytesMut::with_capacity(bytes);
-        let mut ends = Vec::with_capacity(count);
+        let mut short = BytesMut::with_capacity(short_bytes);
+        // The data of a long one, or where that of a short one ends.
+        let mut data = Vec::with_capacity(count);
         let mut slots = Vec::with_capacity(count);
         let mut deadline_min = u64::MAX;
         let first_sequence = self.next_sequence;
         for queued in self.queue.drain(..count) {
-            ProposalId { raft_id, boot, sequence: self.next_sequence }.write(&mut buffer);
+            let id = ProposalId { raft_id, boot, sequence: self.next_sequence };
             self.next_sequence += 1;
-            buffer.extend_from_slice(&queued.payload);
-            self.queue_bytes -= queued.payload.len() as u64;
-            ends.push(buffer.len());
+            let bytes = queued.payload.len();
+            self.queue_bytes -= bytes as u64;
+            data.push(queued.payload.leave(id, &mut short).ok_or(short.len()));
             deadline_min = deadline_min.min(queued.deadline);
             slots.push(Slot {
                 completion: Some(queued.completion),
-                bytes: queued.payload.len() as u32,
+                bytes: bytes as u32,
                 deadline: queued.deadline,
             });
         }
@@ -151,9 +157,10 @@ impl<C> Proposals<C> {
             let run = Run { first_sequence, slots, open: count, term, to, deadline_min };
             self.runs.push_back(run);
         }
-        let buffer = buffer.freeze();
+        let short = short.freeze();
         let mut start = 0;
-        ends.into_iter().map(|end| buffer.slice(std::mem::replace(&mut start, end)..end)).collect()
+        let mut cut = |end| short.slice(std::mem::replace(&mut start, end)..end);
+        data.into_iter().map(|data| data.unwrap_or_else(&mut cut)).collect()
     }
 
     /// Completes everything in the queue: it never left.

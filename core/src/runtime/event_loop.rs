@@ -20,7 +20,7 @@ use super::system::Network;
 use crate::error::Error;
 use crate::ids::{GroupId, Index};
 use crate::log::{Admission, Barrier, FinishedBarrier, Log, Lsn, Record};
-use crate::replica::{Effects, Envelope, Event, PeerIdentity, PeerMessage};
+use crate::replica::{Effects, Envelope, Event, Payload, PeerIdentity, PeerMessage};
 use crate::runtime::call::Call;
 use crate::transport::Inbound;
 
@@ -245,7 +245,7 @@ impl EventLoop {
     }
 
     /// Hands proposals to their replica, as far as there is room for them in the log.
-    fn propose(&mut self, key: GroupKey, mut proposals: Vec<(Bytes, Call)>, timeout_ticks: u64) {
+    fn propose(&mut self, key: GroupKey, mut proposals: Vec<(Payload, Call)>, timeout_ticks: u64) {
         let bytes: usize = proposals.iter().map(|(payload, _)| payload.len()).sum();
         let refusal = self.log.admission(self.queued_bytes + bytes as u64).refusal();
         let refused = match &refusal {
@@ -261,9 +261,9 @@ impl EventLoop {
     }
 
     /// How many of the proposals, from the first one on, the log has room for.
-    fn fitting(&self, proposals: &[(Bytes, Call)]) -> usize {
+    fn fitting(&self, proposals: &[(Payload, Call)]) -> usize {
         let mut bytes = self.queued_bytes;
-        let fits = |(payload, _): &&(Bytes, Call)| {
+        let fits = |(payload, _): &&(Payload, Call)| {
             bytes += payload.len() as u64;
             self.log.admits(bytes)
         };

@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::group::Change;
 use crate::ids::{Index, RaftId, Uuid};
 use crate::machine::{MachineResult, Opened};
-use crate::replica::{Event, MemberChange, SnapshotTaken};
+use crate::replica::{Event, MemberChange, Payload, SnapshotTaken};
 
 /// Names one start of a group on this node; never used twice while the node is open.
 pub(crate) type GroupKey = u64;
@@ -98,21 +98,28 @@ impl MachineAnswer {
     }
 }
 
-/// Proposals of one call, in the arena of the inbox.
+/// A proposal.
 struct Submission {
     key: GroupKey,
     timeout_ticks: u64,
-    /// The entry's bytes in the arena.
-    start: usize,
-    end: usize,
+    payload: Submitted,
     call: Call,
+}
+
+enum Submitted {
+    /// Short, in the arena of the inbox.
+    At {
+        start: usize,
+        end: usize,
+    },
+    Long(Payload),
 }
 
 /// Everything that waits for the loop. Bounded by the groups' limits on pending calls, and by what the loop itself has
 /// asked for.
 #[derive(Default)]
 struct Waiting {
-    /// All payloads, one behind the other: one allocation for a batch of proposals.
+    /// All short payloads, one behind the other: one allocation for a batch of proposals.
     arena: BytesMut,
     submissions: Vec<Submission>,
     commands: Vec<Command>,
@@ -120,8 +127,16 @@ struct Waiting {
     closed: bool,
 }
 
+impl Waiting {
+    fn put(&mut self, payload: &[u8]) -> Submitted {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(payload);
+        Submitted::At { start, end: self.arena.len() }
+    }
+}
+
 /// Proposals of one group with one timeout in ticks.
-pub(crate) type Proposals = (GroupKey, u64, Vec<(Bytes, Call)>);
+pub(crate) type Proposals = (GroupKey, u64, Vec<(Payload, Call)>);
 
 /// What waited, taken out: proposals in order, and commands.
 #[derive(Default)]
@@ -158,20 +173,21 @@ impl Inbox {
         offsets: &[usize],
         calls: impl Iterator<Item = Call>,
     ) -> Result<()> {
+        let pieces = offsets.windows(2).map(|bounds| &data[bounds[0]..bounds[1]]);
+        let long = pieces.clone().filter(|piece| Payload::is_long(piece.len()));
+        // Copied before the loop has to wait for the lock.
+        let mut long = long.map(Payload::long).collect::<Vec<_>>().into_iter();
         let mut waiting = self.lock();
         if waiting.closed {
             return Err(closed());
         }
-        let base = waiting.arena.len();
-        // Only what the offsets span: that is what was counted against the group's limits.
-        let (from, to) = (offsets[0], offsets[offsets.len() - 1]);
-        waiting.arena.extend_from_slice(&data[from..to]);
-        for (bounds, call) in offsets.windows(2).zip(calls) {
+        for (piece, call) in pieces.zip(calls) {
+            let next_long = if Payload::is_long(piece.len()) { long.next() } else { None };
+            let payload = next_long.map_or_else(|| waiting.put(piece), Submitted::Long);
             waiting.submissions.push(Submission {
                 key: group.key,
                 timeout_ticks: group.proposal_timeout_ticks,
-                start: base + bounds[0] - from,
-                end: base + bounds[1] - from,
+                payload,
                 call,
             });
         }
@@ -220,7 +236,10 @@ impl Inbox {
         let arena = waiting.arena.split().freeze();
         drop(waiting);
         for submission in taken.submissions.drain(..) {
-            let payload = arena.slice(submission.start..submission.end);
+            let payload = match submission.payload {
+                Submitted::At { start, end } => arena.slice(start..end).into(),
+                Submitted::Long(payload) => payload,
+            };
             let proposal = (payload, submission.call);
             match taken.proposals.last_mut() {
                 Some((key, timeout, proposals))

@@ -168,8 +168,10 @@ fn stopping_answers_all_calls() {
     let left = world.propose(1, "left");
     let read = world.read_index(1);
     let replica = world.node_mut(1).replica.as_mut().unwrap();
-    replica
-        .step(Event::Propose { proposals: vec![(Bytes::from("queued"), 900)], timeout_ticks: 9 });
+    replica.step(Event::Propose {
+        proposals: vec![(Bytes::from("queued").into(), 900)],
+        timeout_ticks: 9,
+    });
     world.calls.insert(900, 1);
     world.step(1, Event::Stop { error: Error::unknown(Code::Stopped, "the group was stopped") });
     assert_eq!(world.code(left), (Code::Stopped, Outcome::Unknown));

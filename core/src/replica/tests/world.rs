@@ -515,7 +515,7 @@ impl World {
 
     pub fn propose(&mut self, node_id: NodeId, data: &str) -> u64 {
         let call = self.call(node_id);
-        let proposals = vec![(Bytes::copy_from_slice(data.as_bytes()), call)];
+        let proposals = vec![(Bytes::copy_from_slice(data.as_bytes()).into(), call)];
         self.step(node_id, Event::Propose { proposals, timeout_ticks: 50 });
         call
     }
