@@ -202,8 +202,8 @@ impl Run {
 /// The time in which is measured: it begins when the load is steady.
 ///
 /// The calls in flight are made all at once in the beginning, and that burst is not what is to be measured. So the window
-/// begins when twice as many have completed (each was made by a completion then, and so was the one before), and not
-/// before a quarter of its length.
+/// begins when twice as many have completed, the second half of which were made by completions; and not before a quarter
+/// of its length.
 struct Window {
     earliest: Duration,
     length: Duration,

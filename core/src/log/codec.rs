@@ -270,32 +270,28 @@ pub(super) fn kind_of(record: &Record) -> Kind {
     }
 }
 
-/// Writes the payload of a record: one that holds no entries is copied.
+/// Writes the payload of a record: all but the data of entries is copied.
 pub(super) fn put_record(chain: &mut Chain, record: &Record) {
-    if let Record::Entries(entries) = record {
-        return put_entries(chain, entries);
-    }
-    let buffer = chain.copied();
     let mut put = |numbers: &[u64]| {
         for number in numbers {
-            buffer.extend_from_slice(&number.to_le_bytes());
+            chain.copied().extend_from_slice(&number.to_le_bytes());
         }
     };
     match record {
-        Record::Entries(_) => {}
+        Record::Entries(entries) => put_entries(chain, entries),
         Record::HardState(state) => put(&[state.term, state.vote, state.commit]),
         Record::Membership { index, membership } => {
             put(&[*index]);
-            buffer.extend_from_slice(membership);
+            chain.copied().extend_from_slice(membership);
         }
-        Record::Meta(meta) => buffer.extend_from_slice(meta),
+        Record::Meta(meta) => chain.copied().extend_from_slice(meta),
         Record::Compact { index, term } => put(&[*index, *term]),
         Record::Reset { index, term, membership, snapshot, hard_state } => {
             put(&[*index, *term, hard_state.term, hard_state.vote, hard_state.commit]);
-            buffer.extend_from_slice(&snapshot.0);
-            buffer.extend_from_slice(membership);
+            chain.copied().extend_from_slice(&snapshot.0);
+            chain.copied().extend_from_slice(membership);
         }
-        Record::Restored { snapshot } => buffer.extend_from_slice(&snapshot.0),
+        Record::Restored { snapshot } => chain.copied().extend_from_slice(&snapshot.0),
     }
 }
 

@@ -393,7 +393,7 @@ impl Log {
         }
         self.durable_lsn = self.durable_lsn.max(pending.batch.last_lsn);
         if pending.batch.bytes.capacity() > BUFFER_BYTES_MAX {
-            self.housekeeping.garbage.push(std::mem::take(pending.batch.bytes.copied()));
+            self.housekeeping.garbage.push(pending.batch.bytes.release());
         }
         pending.clear();
         self.spare = Some(pending);
